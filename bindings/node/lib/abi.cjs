@@ -1,0 +1,226 @@
+'use strict';
+
+// The C ABI of libaperture for koffi: constants, enumerations, struct layouts and prototypes. Structs are read and
+// written in Buffers by the offsets given here; handles are numbers below 2 ** 53.
+//
+// Generated from abi/aperture.yaml; do not edit.
+
+exports.VERSION = '0.1.0';
+exports.ABI_VERSION = 1;
+exports.SONAME = 'libaperture.so.0';
+
+exports.DEFAULT_CHECK_TIMEOUT_NS = 200000000;
+exports.MAX_CHECK_TIMEOUT_NS = 86400000000000;
+exports.DEFAULT_FLOW_END_TIMEOUT_NS = 1000000000;
+exports.DEFAULT_CLOSE_TIMEOUT_NS = 5000000000;
+exports.DEFAULT_MAX_PENDING_CALLS = 65536;
+exports.NO_RETRY_AFTER = -1;
+
+// What a function returns. Errors are negative.
+exports.Code = Object.freeze({
+  OK: 0,
+  PENDING: 1,
+  ERROR_INVALID_ARGUMENT: -1,
+  ERROR_INVALID_HANDLE: -2,
+  ERROR_CLOSED: -3,
+  ERROR_ALREADY_ENDED: -4,
+  ERROR_UNREACHABLE: -5,
+  ERROR_TIMEOUT: -6,
+  ERROR_CANCELLED: -7,
+  ERROR_POLICY: -8,
+  ERROR_BUFFER_TOO_SMALL: -9,
+  ERROR_RESOURCE_EXHAUSTED: -10,
+  ERROR_INTERNAL: -11,
+});
+
+// What was decided about a flow.
+exports.DecisionType = Object.freeze({
+  ACCEPTED: 0,
+  REJECTED: 1,
+  UNREACHABLE: 2,
+});
+
+// Which kind of component rejected a flow.
+exports.RejectReason = Object.freeze({
+  REJECT_REASON_NONE: 0,
+  REJECT_REASON_RATE_LIMITED: 1,
+  REJECT_REASON_NO_TOKENS: 2,
+  REJECT_REASON_NOT_SAMPLED: 3,
+  REJECT_REASON_NO_MATCHING_RAMP: 4,
+});
+
+// Why nothing was decided.
+exports.UnreachableReason = Object.freeze({
+  UNREACHABLE_REASON_NONE: 0,
+  UNREACHABLE_REASON_TIMEOUT: 1,
+  UNREACHABLE_REASON_UNAVAILABLE: 2,
+  UNREACHABLE_REASON_AGENT_ERROR: 3,
+  UNREACHABLE_REASON_MISCONFIGURED: 4,
+  UNREACHABLE_REASON_CANCELLED: 5,
+  UNREACHABLE_REASON_CLOSED: 6,
+  UNREACHABLE_REASON_OVERLOADED: 7,
+});
+
+// How the work of a flow went.
+exports.FlowStatus = Object.freeze({
+  FLOW_STATUS_OK: 0,
+  FLOW_STATUS_ERROR: 1,
+});
+
+// Which asynchronous call a completion belongs to.
+exports.CompletionKind = Object.freeze({
+  COMPLETION_START_FLOW: 1,
+  COMPLETION_FLOW_END: 2,
+  COMPLETION_WAIT_READY: 3,
+  COMPLETION_CLOSE: 4,
+});
+
+exports.enums = Object.freeze({
+  code: exports.Code,
+  decision_type: exports.DecisionType,
+  reject_reason: exports.RejectReason,
+  unreachable_reason: exports.UnreachableReason,
+  flow_status: exports.FlowStatus,
+  completion_kind: exports.CompletionKind,
+});
+
+// Layouts: the size of each struct, and the offset, size and kind of each field, in bytes.
+exports.structs = Object.freeze({
+  text: {
+    size: 16,
+    fields: {
+      data: { offset: 0, size: 8, kind: 'pointer' },
+      length: { offset: 8, size: 8, kind: 'size' },
+    },
+  },
+  label: {
+    size: 32,
+    fields: {
+      key: { offset: 0, size: 16, kind: 'text' },
+      value: { offset: 16, size: 16, kind: 'text' },
+    },
+  },
+  error: {
+    size: 1024,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      code: { offset: 8, size: 4, kind: 'i32' },
+      message_length: { offset: 12, size: 4, kind: 'u32' },
+      message: { offset: 16, size: 1008, kind: 'char' },
+    },
+  },
+  client_options: {
+    size: 112,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      address: { offset: 8, size: 16, kind: 'text' },
+      api_key: { offset: 24, size: 16, kind: 'text' },
+      ca_file: { offset: 40, size: 16, kind: 'text' },
+      server_name: { offset: 56, size: 16, kind: 'text' },
+      user_agent: { offset: 72, size: 16, kind: 'text' },
+      flow_end_timeout_ns: { offset: 88, size: 8, kind: 'i64' },
+      max_pending_calls: { offset: 96, size: 8, kind: 'u64' },
+      insecure: { offset: 104, size: 4, kind: 'i32' },
+      telemetry_off: { offset: 108, size: 4, kind: 'i32' },
+    },
+  },
+  flow_params: {
+    size: 56,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      control_point: { offset: 8, size: 16, kind: 'text' },
+      labels: { offset: 24, size: 8, kind: 'pointer' },
+      label_count: { offset: 32, size: 8, kind: 'size' },
+      check_timeout_ns: { offset: 40, size: 8, kind: 'i64' },
+      ramp_mode: { offset: 48, size: 4, kind: 'i32' },
+      reserved: { offset: 52, size: 4, kind: 'u32' },
+    },
+  },
+  decision: {
+    size: 40,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      decision: { offset: 8, size: 4, kind: 'i32' },
+      should_run: { offset: 12, size: 4, kind: 'i32' },
+      reject_reason: { offset: 16, size: 4, kind: 'i32' },
+      unreachable_reason: { offset: 20, size: 4, kind: 'i32' },
+      http_status: { offset: 24, size: 4, kind: 'i32' },
+      reserved: { offset: 28, size: 4, kind: 'u32' },
+      retry_after_ns: { offset: 32, size: 8, kind: 'i64' },
+    },
+  },
+  end_result: {
+    size: 24,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      flow_end_answered: { offset: 8, size: 4, kind: 'i32' },
+      reference_count: { offset: 12, size: 4, kind: 'u32' },
+      returned_count: { offset: 16, size: 4, kind: 'u32' },
+      reserved: { offset: 20, size: 4, kind: 'u32' },
+    },
+  },
+  completion: {
+    size: 40,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      kind: { offset: 8, size: 4, kind: 'i32' },
+      code: { offset: 12, size: 4, kind: 'i32' },
+      tag: { offset: 16, size: 8, kind: 'u64' },
+      call: { offset: 24, size: 8, kind: 'handle' },
+      flow: { offset: 32, size: 8, kind: 'handle' },
+    },
+  },
+  stats: {
+    size: 144,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      flows_accepted: { offset: 8, size: 8, kind: 'u64' },
+      flows_rejected: { offset: 16, size: 8, kind: 'u64' },
+      flows_unreachable: { offset: 24, size: 8, kind: 'u64' },
+      unreachable_timeout: { offset: 32, size: 8, kind: 'u64' },
+      unreachable_unavailable: { offset: 40, size: 8, kind: 'u64' },
+      unreachable_agent_error: { offset: 48, size: 8, kind: 'u64' },
+      unreachable_misconfigured: { offset: 56, size: 8, kind: 'u64' },
+      unreachable_cancelled: { offset: 64, size: 8, kind: 'u64' },
+      unreachable_closed: { offset: 72, size: 8, kind: 'u64' },
+      unreachable_overloaded: { offset: 80, size: 8, kind: 'u64' },
+      flows_ended: { offset: 88, size: 8, kind: 'u64' },
+      flow_ends_failed: { offset: 96, size: 8, kind: 'u64' },
+      spans_exported: { offset: 104, size: 8, kind: 'u64' },
+      spans_dropped: { offset: 112, size: 8, kind: 'u64' },
+      spans_queued: { offset: 120, size: 8, kind: 'u64' },
+      labels_sanitised: { offset: 128, size: 8, kind: 'u64' },
+      calls_pending: { offset: 136, size: 8, kind: 'u64' },
+    },
+  },
+});
+
+// Prototypes: the result and the parameters of each function, in koffi's names. Every pointer is a 'void *'.
+exports.functions = Object.freeze({
+  aperture_version: { result: 'str', parameters: [] },
+  aperture_abi_version: { result: 'uint32', parameters: [] },
+  aperture_error_name: { result: 'str', parameters: ['int32'] },
+  aperture_error_description: { result: 'str', parameters: ['int32'] },
+  aperture_live_handles: { result: 'uint64', parameters: [] },
+  aperture_new_client: { result: 'int32', parameters: ['void *', 'void *', 'void *'] },
+  aperture_client_wait_ready: { result: 'int32', parameters: ['uint64', 'int64', 'void *'] },
+  aperture_client_wait_ready_async: { result: 'int32', parameters: ['uint64', 'int64', 'uint64', 'void *', 'void *'] },
+  aperture_client_stats: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_client_close: { result: 'int32', parameters: ['uint64', 'int64', 'void *'] },
+  aperture_client_close_async: { result: 'int32', parameters: ['uint64', 'int64', 'uint64', 'void *', 'void *'] },
+  aperture_start_flow: { result: 'int32', parameters: ['uint64', 'void *', 'void *', 'void *', 'void *'] },
+  aperture_start_flow_async: { result: 'int32', parameters: ['uint64', 'void *', 'uint64', 'void *', 'void *', 'void *', 'void *'] },
+  aperture_flow_should_run: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_flow_decision: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_flow_error: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_flow_set_status: { result: 'int32', parameters: ['uint64', 'int32', 'void *'] },
+  aperture_flow_end: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_flow_end_async: { result: 'int32', parameters: ['uint64', 'uint64', 'void *', 'void *', 'void *'] },
+  aperture_flow_end_result: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_flow_end_response: { result: 'int32', parameters: ['uint64', 'void *', 'uint64', 'void *', 'void *'] },
+  aperture_flow_close: { result: 'int32', parameters: ['uint64', 'void *'] },
+  aperture_client_completion_fd: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_client_poll: { result: 'int32', parameters: ['uint64', 'void *', 'uint64', 'void *', 'void *'] },
+  aperture_call_wait: { result: 'int32', parameters: ['uint64', 'int64', 'void *', 'void *'] },
+  aperture_call_cancel: { result: 'int32', parameters: ['uint64', 'void *'] },
+});

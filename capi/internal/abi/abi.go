@@ -1,0 +1,173 @@
+// Package abi has the numbers of the C ABI, for Go code that must not use cgo.
+//
+// Generated from abi/aperture.yaml; do not edit.
+package abi
+
+// Version is the version of the library.
+const Version = "0.1.0"
+
+// ABIVersion is the version of the C ABI.
+const ABIVersion = 1
+
+// Numbers that both sides of the ABI know; the header says what they mean.
+const (
+	DefaultCheckTimeoutNs   = 200000000
+	MaxCheckTimeoutNs       = 86400000000000
+	DefaultFlowEndTimeoutNs = 1000000000
+	DefaultCloseTimeoutNs   = 5000000000
+	DefaultMaxPendingCalls  = 65536
+	NoRetryAfter            = -1
+)
+
+// The kinds of handles.
+const (
+	// KindClient is the kind of an aperture_client.
+	KindClient = 0 + 1
+	// KindFlow is the kind of an aperture_flow.
+	KindFlow = 1 + 1
+	// KindCall is the kind of an aperture_call.
+	KindCall = 2 + 1
+)
+
+// Code is an aperture_code.
+type Code int32
+
+// What a function returns. Errors are negative.
+const (
+	Ok                     Code = 0   // The call did what it says.
+	Pending                Code = 1   // The call goes on; its completion will be delivered.
+	ErrorInvalidArgument   Code = -1  // An argument is wrong; the message names it and says what would be right.
+	ErrorInvalidHandle     Code = -2  // The handle is NULL, of another kind, was closed, or never existed.
+	ErrorClosed            Code = -3  // The client is being closed.
+	ErrorAlreadyEnded      Code = -4  // The flow was ended before.
+	ErrorUnreachable       Code = -5  // The agent could not be reached or did not answer; this is never a rejection.
+	ErrorTimeout           Code = -6  // The time of the call ran out.
+	ErrorCancelled         Code = -7  // The call was cancelled by aperture_call_cancel.
+	ErrorPolicy            Code = -8  // A policy file of a local: address is missing or wrong; the message has file, line and column.
+	ErrorBufferTooSmall    Code = -9  // The buffer is too small; the length that is needed was stored.
+	ErrorResourceExhausted Code = -10 // The process has no more of something, such as file descriptors.
+	ErrorInternal          Code = -11 // A defect of the library; please report its message.
+)
+
+// DecisionType is an aperture_decision_type.
+type DecisionType int32
+
+// What was decided about a flow.
+const (
+	Accepted    DecisionType = 0 // The flow may run.
+	Rejected    DecisionType = 1 // The flow must not run.
+	Unreachable DecisionType = 2 // Nothing was decided: the flow may run (fail-open), except in ramp mode.
+)
+
+// RejectReason is an aperture_reject_reason.
+type RejectReason int32
+
+// Which kind of component rejected a flow.
+const (
+	RejectReasonNone           RejectReason = 0 // The flow was not rejected.
+	RejectReasonRateLimited    RejectReason = 1 // A rate limiter or a concurrency limiter.
+	RejectReasonNoTokens       RejectReason = 2 // A scheduler.
+	RejectReasonNotSampled     RejectReason = 3 // A sampler.
+	RejectReasonNoMatchingRamp RejectReason = 4 // In ramp mode, no load ramp admitted the flow.
+)
+
+// UnreachableReason is an aperture_unreachable_reason.
+type UnreachableReason int32
+
+// Why nothing was decided.
+const (
+	UnreachableReasonNone          UnreachableReason = 0 // There is a decision.
+	UnreachableReasonTimeout       UnreachableReason = 1 // No answer came within the check timeout.
+	UnreachableReasonUnavailable   UnreachableReason = 2 // There is no connection to the agent, or it broke.
+	UnreachableReasonAgentError    UnreachableReason = 3 // The agent answered with an error of its own.
+	UnreachableReasonMisconfigured UnreachableReason = 4 // The agent refuses this client, or its certificate is not trusted. This is the caller's to repair.
+	UnreachableReasonCancelled     UnreachableReason = 5 // The caller gave up.
+	UnreachableReasonClosed        UnreachableReason = 6 // The client was closed.
+	UnreachableReasonOverloaded    UnreachableReason = 7 // Too many calls of this client were pending already.
+)
+
+// FlowStatus is an aperture_flow_status.
+type FlowStatus int32
+
+// How the work of a flow went.
+const (
+	FlowStatusOk    FlowStatus = 0 // It worked. This is the status of a flow that sets none.
+	FlowStatusError FlowStatus = 1 // It failed.
+)
+
+// CompletionKind is an aperture_completion_kind.
+type CompletionKind int32
+
+// Which asynchronous call a completion belongs to.
+const (
+	CompletionStartFlow CompletionKind = 1 // aperture_start_flow_async
+	CompletionFlowEnd   CompletionKind = 2 // aperture_flow_end_async
+	CompletionWaitReady CompletionKind = 3 // aperture_client_wait_ready_async
+	CompletionClose     CompletionKind = 4 // aperture_client_close_async
+)
+
+// Name returns the name of a code in C, or "APERTURE_ERROR_UNKNOWN".
+func (code Code) Name() string {
+	switch code {
+	case Ok:
+		return "APERTURE_OK"
+	case Pending:
+		return "APERTURE_PENDING"
+	case ErrorInvalidArgument:
+		return "APERTURE_ERROR_INVALID_ARGUMENT"
+	case ErrorInvalidHandle:
+		return "APERTURE_ERROR_INVALID_HANDLE"
+	case ErrorClosed:
+		return "APERTURE_ERROR_CLOSED"
+	case ErrorAlreadyEnded:
+		return "APERTURE_ERROR_ALREADY_ENDED"
+	case ErrorUnreachable:
+		return "APERTURE_ERROR_UNREACHABLE"
+	case ErrorTimeout:
+		return "APERTURE_ERROR_TIMEOUT"
+	case ErrorCancelled:
+		return "APERTURE_ERROR_CANCELLED"
+	case ErrorPolicy:
+		return "APERTURE_ERROR_POLICY"
+	case ErrorBufferTooSmall:
+		return "APERTURE_ERROR_BUFFER_TOO_SMALL"
+	case ErrorResourceExhausted:
+		return "APERTURE_ERROR_RESOURCE_EXHAUSTED"
+	case ErrorInternal:
+		return "APERTURE_ERROR_INTERNAL"
+	}
+	return "APERTURE_ERROR_UNKNOWN"
+}
+
+// Description returns a sentence that describes a code.
+func (code Code) Description() string {
+	switch code {
+	case Ok:
+		return "The call did what it says."
+	case Pending:
+		return "The call goes on; its completion will be delivered."
+	case ErrorInvalidArgument:
+		return "An argument is wrong; the message names it and says what would be right."
+	case ErrorInvalidHandle:
+		return "The handle is NULL, of another kind, was closed, or never existed."
+	case ErrorClosed:
+		return "The client is being closed."
+	case ErrorAlreadyEnded:
+		return "The flow was ended before."
+	case ErrorUnreachable:
+		return "The agent could not be reached or did not answer; this is never a rejection."
+	case ErrorTimeout:
+		return "The time of the call ran out."
+	case ErrorCancelled:
+		return "The call was cancelled by aperture_call_cancel."
+	case ErrorPolicy:
+		return "A policy file of a local: address is missing or wrong; the message has file, line and column."
+	case ErrorBufferTooSmall:
+		return "The buffer is too small; the length that is needed was stored."
+	case ErrorResourceExhausted:
+		return "The process has no more of something, such as file descriptors."
+	case ErrorInternal:
+		return "A defect of the library; please report its message."
+	}
+	return "There is no such code."
+}

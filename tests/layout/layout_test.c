@@ -1,0 +1,280 @@
+/*
+ * Holds the layout that the generator computed, and that the bindings use, against the C compiler; and links every
+ * symbol of the header. Generated from abi/aperture.yaml; do not edit.
+ */
+#include "aperture.h"
+
+#include <stdio.h>
+
+#define CHECK(condition) _Static_assert(condition, #condition)
+
+CHECK(APERTURE_DEFAULT_CHECK_TIMEOUT_NS == 200000000);
+CHECK(APERTURE_MAX_CHECK_TIMEOUT_NS == 86400000000000);
+CHECK(APERTURE_DEFAULT_FLOW_END_TIMEOUT_NS == 1000000000);
+CHECK(APERTURE_DEFAULT_CLOSE_TIMEOUT_NS == 5000000000);
+CHECK(APERTURE_DEFAULT_MAX_PENDING_CALLS == 65536);
+CHECK(APERTURE_NO_RETRY_AFTER == -1);
+
+CHECK(APERTURE_OK == 0);
+CHECK(APERTURE_PENDING == 1);
+CHECK(APERTURE_ERROR_INVALID_ARGUMENT == -1);
+CHECK(APERTURE_ERROR_INVALID_HANDLE == -2);
+CHECK(APERTURE_ERROR_CLOSED == -3);
+CHECK(APERTURE_ERROR_ALREADY_ENDED == -4);
+CHECK(APERTURE_ERROR_UNREACHABLE == -5);
+CHECK(APERTURE_ERROR_TIMEOUT == -6);
+CHECK(APERTURE_ERROR_CANCELLED == -7);
+CHECK(APERTURE_ERROR_POLICY == -8);
+CHECK(APERTURE_ERROR_BUFFER_TOO_SMALL == -9);
+CHECK(APERTURE_ERROR_RESOURCE_EXHAUSTED == -10);
+CHECK(APERTURE_ERROR_INTERNAL == -11);
+CHECK(APERTURE_ACCEPTED == 0);
+CHECK(APERTURE_REJECTED == 1);
+CHECK(APERTURE_UNREACHABLE == 2);
+CHECK(APERTURE_REJECT_REASON_NONE == 0);
+CHECK(APERTURE_REJECT_REASON_RATE_LIMITED == 1);
+CHECK(APERTURE_REJECT_REASON_NO_TOKENS == 2);
+CHECK(APERTURE_REJECT_REASON_NOT_SAMPLED == 3);
+CHECK(APERTURE_REJECT_REASON_NO_MATCHING_RAMP == 4);
+CHECK(APERTURE_UNREACHABLE_REASON_NONE == 0);
+CHECK(APERTURE_UNREACHABLE_REASON_TIMEOUT == 1);
+CHECK(APERTURE_UNREACHABLE_REASON_UNAVAILABLE == 2);
+CHECK(APERTURE_UNREACHABLE_REASON_AGENT_ERROR == 3);
+CHECK(APERTURE_UNREACHABLE_REASON_MISCONFIGURED == 4);
+CHECK(APERTURE_UNREACHABLE_REASON_CANCELLED == 5);
+CHECK(APERTURE_UNREACHABLE_REASON_CLOSED == 6);
+CHECK(APERTURE_UNREACHABLE_REASON_OVERLOADED == 7);
+CHECK(APERTURE_FLOW_STATUS_OK == 0);
+CHECK(APERTURE_FLOW_STATUS_ERROR == 1);
+CHECK(APERTURE_COMPLETION_START_FLOW == 1);
+CHECK(APERTURE_COMPLETION_FLOW_END == 2);
+CHECK(APERTURE_COMPLETION_WAIT_READY == 3);
+CHECK(APERTURE_COMPLETION_CLOSE == 4);
+
+CHECK(sizeof(aperture_text) == 16);
+CHECK(offsetof(aperture_text, data) == 0);
+CHECK(sizeof(((aperture_text *)0)->data) == 8);
+CHECK(offsetof(aperture_text, length) == 8);
+CHECK(sizeof(((aperture_text *)0)->length) == 8);
+
+CHECK(sizeof(aperture_label) == 32);
+CHECK(offsetof(aperture_label, key) == 0);
+CHECK(sizeof(((aperture_label *)0)->key) == 16);
+CHECK(offsetof(aperture_label, value) == 16);
+CHECK(sizeof(((aperture_label *)0)->value) == 16);
+
+CHECK(sizeof(aperture_error) == 1024);
+CHECK(offsetof(aperture_error, struct_size) == 0);
+CHECK(sizeof(((aperture_error *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_error, code) == 8);
+CHECK(sizeof(((aperture_error *)0)->code) == 4);
+CHECK(offsetof(aperture_error, message_length) == 12);
+CHECK(sizeof(((aperture_error *)0)->message_length) == 4);
+CHECK(offsetof(aperture_error, message) == 16);
+CHECK(sizeof(((aperture_error *)0)->message) == 1008);
+
+CHECK(sizeof(aperture_client_options) == 112);
+CHECK(offsetof(aperture_client_options, struct_size) == 0);
+CHECK(sizeof(((aperture_client_options *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_client_options, address) == 8);
+CHECK(sizeof(((aperture_client_options *)0)->address) == 16);
+CHECK(offsetof(aperture_client_options, api_key) == 24);
+CHECK(sizeof(((aperture_client_options *)0)->api_key) == 16);
+CHECK(offsetof(aperture_client_options, ca_file) == 40);
+CHECK(sizeof(((aperture_client_options *)0)->ca_file) == 16);
+CHECK(offsetof(aperture_client_options, server_name) == 56);
+CHECK(sizeof(((aperture_client_options *)0)->server_name) == 16);
+CHECK(offsetof(aperture_client_options, user_agent) == 72);
+CHECK(sizeof(((aperture_client_options *)0)->user_agent) == 16);
+CHECK(offsetof(aperture_client_options, flow_end_timeout_ns) == 88);
+CHECK(sizeof(((aperture_client_options *)0)->flow_end_timeout_ns) == 8);
+CHECK(offsetof(aperture_client_options, max_pending_calls) == 96);
+CHECK(sizeof(((aperture_client_options *)0)->max_pending_calls) == 8);
+CHECK(offsetof(aperture_client_options, insecure) == 104);
+CHECK(sizeof(((aperture_client_options *)0)->insecure) == 4);
+CHECK(offsetof(aperture_client_options, telemetry_off) == 108);
+CHECK(sizeof(((aperture_client_options *)0)->telemetry_off) == 4);
+
+CHECK(sizeof(aperture_flow_params) == 56);
+CHECK(offsetof(aperture_flow_params, struct_size) == 0);
+CHECK(sizeof(((aperture_flow_params *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_flow_params, control_point) == 8);
+CHECK(sizeof(((aperture_flow_params *)0)->control_point) == 16);
+CHECK(offsetof(aperture_flow_params, labels) == 24);
+CHECK(sizeof(((aperture_flow_params *)0)->labels) == 8);
+CHECK(offsetof(aperture_flow_params, label_count) == 32);
+CHECK(sizeof(((aperture_flow_params *)0)->label_count) == 8);
+CHECK(offsetof(aperture_flow_params, check_timeout_ns) == 40);
+CHECK(sizeof(((aperture_flow_params *)0)->check_timeout_ns) == 8);
+CHECK(offsetof(aperture_flow_params, ramp_mode) == 48);
+CHECK(sizeof(((aperture_flow_params *)0)->ramp_mode) == 4);
+CHECK(offsetof(aperture_flow_params, reserved) == 52);
+CHECK(sizeof(((aperture_flow_params *)0)->reserved) == 4);
+
+CHECK(sizeof(aperture_decision) == 40);
+CHECK(offsetof(aperture_decision, struct_size) == 0);
+CHECK(sizeof(((aperture_decision *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_decision, decision) == 8);
+CHECK(sizeof(((aperture_decision *)0)->decision) == 4);
+CHECK(offsetof(aperture_decision, should_run) == 12);
+CHECK(sizeof(((aperture_decision *)0)->should_run) == 4);
+CHECK(offsetof(aperture_decision, reject_reason) == 16);
+CHECK(sizeof(((aperture_decision *)0)->reject_reason) == 4);
+CHECK(offsetof(aperture_decision, unreachable_reason) == 20);
+CHECK(sizeof(((aperture_decision *)0)->unreachable_reason) == 4);
+CHECK(offsetof(aperture_decision, http_status) == 24);
+CHECK(sizeof(((aperture_decision *)0)->http_status) == 4);
+CHECK(offsetof(aperture_decision, reserved) == 28);
+CHECK(sizeof(((aperture_decision *)0)->reserved) == 4);
+CHECK(offsetof(aperture_decision, retry_after_ns) == 32);
+CHECK(sizeof(((aperture_decision *)0)->retry_after_ns) == 8);
+
+CHECK(sizeof(aperture_end_result) == 24);
+CHECK(offsetof(aperture_end_result, struct_size) == 0);
+CHECK(sizeof(((aperture_end_result *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_end_result, flow_end_answered) == 8);
+CHECK(sizeof(((aperture_end_result *)0)->flow_end_answered) == 4);
+CHECK(offsetof(aperture_end_result, reference_count) == 12);
+CHECK(sizeof(((aperture_end_result *)0)->reference_count) == 4);
+CHECK(offsetof(aperture_end_result, returned_count) == 16);
+CHECK(sizeof(((aperture_end_result *)0)->returned_count) == 4);
+CHECK(offsetof(aperture_end_result, reserved) == 20);
+CHECK(sizeof(((aperture_end_result *)0)->reserved) == 4);
+
+CHECK(sizeof(aperture_completion) == 40);
+CHECK(offsetof(aperture_completion, struct_size) == 0);
+CHECK(sizeof(((aperture_completion *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_completion, kind) == 8);
+CHECK(sizeof(((aperture_completion *)0)->kind) == 4);
+CHECK(offsetof(aperture_completion, code) == 12);
+CHECK(sizeof(((aperture_completion *)0)->code) == 4);
+CHECK(offsetof(aperture_completion, tag) == 16);
+CHECK(sizeof(((aperture_completion *)0)->tag) == 8);
+CHECK(offsetof(aperture_completion, call) == 24);
+CHECK(sizeof(((aperture_completion *)0)->call) == 8);
+CHECK(offsetof(aperture_completion, flow) == 32);
+CHECK(sizeof(((aperture_completion *)0)->flow) == 8);
+
+CHECK(sizeof(aperture_stats) == 144);
+CHECK(offsetof(aperture_stats, struct_size) == 0);
+CHECK(sizeof(((aperture_stats *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_stats, flows_accepted) == 8);
+CHECK(sizeof(((aperture_stats *)0)->flows_accepted) == 8);
+CHECK(offsetof(aperture_stats, flows_rejected) == 16);
+CHECK(sizeof(((aperture_stats *)0)->flows_rejected) == 8);
+CHECK(offsetof(aperture_stats, flows_unreachable) == 24);
+CHECK(sizeof(((aperture_stats *)0)->flows_unreachable) == 8);
+CHECK(offsetof(aperture_stats, unreachable_timeout) == 32);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_timeout) == 8);
+CHECK(offsetof(aperture_stats, unreachable_unavailable) == 40);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_unavailable) == 8);
+CHECK(offsetof(aperture_stats, unreachable_agent_error) == 48);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_agent_error) == 8);
+CHECK(offsetof(aperture_stats, unreachable_misconfigured) == 56);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_misconfigured) == 8);
+CHECK(offsetof(aperture_stats, unreachable_cancelled) == 64);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_cancelled) == 8);
+CHECK(offsetof(aperture_stats, unreachable_closed) == 72);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_closed) == 8);
+CHECK(offsetof(aperture_stats, unreachable_overloaded) == 80);
+CHECK(sizeof(((aperture_stats *)0)->unreachable_overloaded) == 8);
+CHECK(offsetof(aperture_stats, flows_ended) == 88);
+CHECK(sizeof(((aperture_stats *)0)->flows_ended) == 8);
+CHECK(offsetof(aperture_stats, flow_ends_failed) == 96);
+CHECK(sizeof(((aperture_stats *)0)->flow_ends_failed) == 8);
+CHECK(offsetof(aperture_stats, spans_exported) == 104);
+CHECK(sizeof(((aperture_stats *)0)->spans_exported) == 8);
+CHECK(offsetof(aperture_stats, spans_dropped) == 112);
+CHECK(sizeof(((aperture_stats *)0)->spans_dropped) == 8);
+CHECK(offsetof(aperture_stats, spans_queued) == 120);
+CHECK(sizeof(((aperture_stats *)0)->spans_queued) == 8);
+CHECK(offsetof(aperture_stats, labels_sanitised) == 128);
+CHECK(sizeof(((aperture_stats *)0)->labels_sanitised) == 8);
+CHECK(offsetof(aperture_stats, calls_pending) == 136);
+CHECK(sizeof(((aperture_stats *)0)->calls_pending) == 8);
+
+typedef void (*any_function)(void);
+
+int main(void) {
+    static const any_function functions[] = {
+        (any_function)aperture_version,
+        (any_function)aperture_abi_version,
+        (any_function)aperture_error_name,
+        (any_function)aperture_error_description,
+        (any_function)aperture_live_handles,
+        (any_function)aperture_new_client,
+        (any_function)aperture_client_wait_ready,
+        (any_function)aperture_client_wait_ready_async,
+        (any_function)aperture_client_stats,
+        (any_function)aperture_client_close,
+        (any_function)aperture_client_close_async,
+        (any_function)aperture_start_flow,
+        (any_function)aperture_start_flow_async,
+        (any_function)aperture_flow_should_run,
+        (any_function)aperture_flow_decision,
+        (any_function)aperture_flow_error,
+        (any_function)aperture_flow_set_status,
+        (any_function)aperture_flow_end,
+        (any_function)aperture_flow_end_async,
+        (any_function)aperture_flow_end_result,
+        (any_function)aperture_flow_end_response,
+        (any_function)aperture_flow_close,
+        (any_function)aperture_client_completion_fd,
+        (any_function)aperture_client_poll,
+        (any_function)aperture_call_wait,
+        (any_function)aperture_call_cancel,
+    };
+    size_t count = sizeof functions / sizeof functions[0];
+    for (size_t i = 0; i < count; i++) {
+        if (functions[i] == NULL) {
+            return 1;
+        }
+    }
+    {
+        const aperture_error initial = APERTURE_ERROR_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_client_options initial = APERTURE_CLIENT_OPTIONS_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_flow_params initial = APERTURE_FLOW_PARAMS_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_decision initial = APERTURE_DECISION_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_end_result initial = APERTURE_END_RESULT_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_completion initial = APERTURE_COMPLETION_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_stats initial = APERTURE_STATS_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    if (aperture_abi_version() != APERTURE_ABI_VERSION || strcmp(aperture_version(), APERTURE_VERSION) != 0) {
+        return 3;
+    }
+    printf("layout: %zu functions linked\n", count);
+    return 0;
+}
