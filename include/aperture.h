@@ -435,8 +435,8 @@ typedef struct aperture_stats {
     uint64_t spans_dropped;
     /* Spans that wait. */
     uint64_t spans_queued;
-    /* Label texts that were not UTF-8 and were repaired. */
-    uint64_t labels_sanitised;
+    /* Flows with labels that were not UTF-8 and were repaired. */
+    uint64_t flows_sanitised;
     /* Asynchronous calls that are pending. */
     uint64_t calls_pending;
 } aperture_stats;

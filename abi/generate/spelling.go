@@ -58,6 +58,9 @@ var functions = template.FuncMap{
 func pascal(snake string) string {
 	var b strings.Builder
 	for part := range strings.SplitSeq(snake, "_") {
+		if part == "ok" || part == "ns" {
+			part = strings.ToUpper(part) // initialisms, as Go spells them
+		}
 		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
 	}
 	return b.String()

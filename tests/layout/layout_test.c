@@ -188,8 +188,8 @@ CHECK(offsetof(aperture_stats, spans_dropped) == 112);
 CHECK(sizeof(((aperture_stats *)0)->spans_dropped) == 8);
 CHECK(offsetof(aperture_stats, spans_queued) == 120);
 CHECK(sizeof(((aperture_stats *)0)->spans_queued) == 8);
-CHECK(offsetof(aperture_stats, labels_sanitised) == 128);
-CHECK(sizeof(((aperture_stats *)0)->labels_sanitised) == 8);
+CHECK(offsetof(aperture_stats, flows_sanitised) == 128);
+CHECK(sizeof(((aperture_stats *)0)->flows_sanitised) == 8);
 CHECK(offsetof(aperture_stats, calls_pending) == 136);
 CHECK(sizeof(((aperture_stats *)0)->calls_pending) == 8);
 

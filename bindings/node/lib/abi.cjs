@@ -189,7 +189,7 @@ exports.structs = Object.freeze({
       spans_exported: { offset: 104, size: 8, kind: 'u64' },
       spans_dropped: { offset: 112, size: 8, kind: 'u64' },
       spans_queued: { offset: 120, size: 8, kind: 'u64' },
-      labels_sanitised: { offset: 128, size: 8, kind: 'u64' },
+      flows_sanitised: { offset: 128, size: 8, kind: 'u64' },
       calls_pending: { offset: 136, size: 8, kind: 'u64' },
     },
   },

@@ -11,10 +11,10 @@ const ABIVersion = 1
 
 // Numbers that both sides of the ABI know; the header says what they mean.
 const (
-	DefaultCheckTimeoutNs   = 200000000
-	MaxCheckTimeoutNs       = 86400000000000
-	DefaultFlowEndTimeoutNs = 1000000000
-	DefaultCloseTimeoutNs   = 5000000000
+	DefaultCheckTimeoutNS   = 200000000
+	MaxCheckTimeoutNS       = 86400000000000
+	DefaultFlowEndTimeoutNS = 1000000000
+	DefaultCloseTimeoutNS   = 5000000000
 	DefaultMaxPendingCalls  = 65536
 	NoRetryAfter            = -1
 )
@@ -34,7 +34,7 @@ type Code int32
 
 // What a function returns. Errors are negative.
 const (
-	Ok                     Code = 0   // The call did what it says.
+	OK                     Code = 0   // The call did what it says.
 	Pending                Code = 1   // The call goes on; its completion will be delivered.
 	ErrorInvalidArgument   Code = -1  // An argument is wrong; the message names it and says what would be right.
 	ErrorInvalidHandle     Code = -2  // The handle is NULL, of another kind, was closed, or never existed.
@@ -91,7 +91,7 @@ type FlowStatus int32
 
 // How the work of a flow went.
 const (
-	FlowStatusOk    FlowStatus = 0 // It worked. This is the status of a flow that sets none.
+	FlowStatusOK    FlowStatus = 0 // It worked. This is the status of a flow that sets none.
 	FlowStatusError FlowStatus = 1 // It failed.
 )
 
@@ -106,10 +106,13 @@ const (
 	CompletionClose     CompletionKind = 4 // aperture_client_close_async
 )
 
-// Name returns the name of a code in C, or "APERTURE_ERROR_UNKNOWN".
+// UnknownName is the name of a number that is no code.
+const UnknownName = "APERTURE_ERROR_UNKNOWN"
+
+// Name returns the name of a code in C, or UnknownName.
 func (code Code) Name() string {
 	switch code {
-	case Ok:
+	case OK:
 		return "APERTURE_OK"
 	case Pending:
 		return "APERTURE_PENDING"
@@ -136,13 +139,13 @@ func (code Code) Name() string {
 	case ErrorInternal:
 		return "APERTURE_ERROR_INTERNAL"
 	}
-	return "APERTURE_ERROR_UNKNOWN"
+	return UnknownName
 }
 
 // Description returns a sentence that describes a code.
 func (code Code) Description() string {
 	switch code {
-	case Ok:
+	case OK:
 		return "The call did what it says."
 	case Pending:
 		return "The call goes on; its completion will be delivered."

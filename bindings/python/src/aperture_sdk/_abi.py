@@ -263,7 +263,7 @@ class Stats(ctypes.Structure):
     spans_exported: int
     spans_dropped: int
     spans_queued: int
-    labels_sanitised: int
+    flows_sanitised: int
     calls_pending: int
 
     _fields_ = [
@@ -283,7 +283,7 @@ class Stats(ctypes.Structure):
         ("spans_exported", ctypes.c_uint64),
         ("spans_dropped", ctypes.c_uint64),
         ("spans_queued", ctypes.c_uint64),
-        ("labels_sanitised", ctypes.c_uint64),
+        ("flows_sanitised", ctypes.c_uint64),
         ("calls_pending", ctypes.c_uint64),
     ]
 

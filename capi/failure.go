@@ -1,0 +1,128 @@
+package main
+
+// #include "aperture.h"
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/libaperture/libaperture/capi/internal/abi"
+	"github.com/libaperture/libaperture/capi/internal/handle"
+	"github.com/libaperture/libaperture/core"
+	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/local"
+)
+
+// failure is an error that knows its code.
+type failure struct {
+	code    abi.Code
+	message string
+}
+
+func (f *failure) Error() string { return f.message }
+
+func invalidArgument(format string, arguments ...any) error {
+	return &failure{abi.ErrorInvalidArgument, fmt.Sprintf(format, arguments...)}
+}
+
+// The errors that need no detail.
+var (
+	errInvalidClient = &failure{abi.ErrorInvalidHandle, "client: not an open client (NULL, closed, of another kind, or never made)"}
+	errInvalidFlow   = &failure{abi.ErrorInvalidHandle, "flow: not an open flow (NULL, closed, of another kind, or never made)"}
+	errInvalidCall   = &failure{abi.ErrorInvalidHandle, "call: not a pending call (NULL, of another kind, or its completion was handed out)"}
+	errClosing       = &failure{abi.ErrorClosed, "the client is being closed"}
+	errTooSmall      = &failure{abi.ErrorBufferTooSmall, "buffer: too small; length says how many bytes are needed"}
+	errStillPending  = &failure{abi.ErrorTimeout, "the call is still pending"}
+	errCancelled     = &failure{abi.ErrorCancelled, "the call was cancelled"}
+)
+
+// codeOf returns the code that an error of the layers below has in the ABI.
+func codeOf(err error) abi.Code {
+	var (
+		own         *failure
+		argument    *core.ArgumentError
+		unreachable *check.UnreachableError
+		load        *local.LoadError
+		errno       syscall.Errno
+	)
+	switch {
+	case err == nil:
+		return abi.OK
+	case errors.As(err, &own):
+		return own.code
+	case errors.As(err, &argument):
+		return abi.ErrorInvalidArgument
+	case errors.As(err, &load):
+		return abi.ErrorPolicy
+	case errors.Is(err, core.ErrClosed):
+		return abi.ErrorClosed
+	case errors.Is(err, core.ErrAlreadyEnded):
+		return abi.ErrorAlreadyEnded
+	case errors.As(err, &unreachable):
+		return abi.ErrorUnreachable
+	case errors.Is(err, context.DeadlineExceeded):
+		return abi.ErrorTimeout
+	case errors.Is(err, context.Canceled):
+		return abi.ErrorCancelled
+	case errors.Is(err, handle.ErrFull), errors.As(err, &errno):
+		return abi.ErrorResourceExhausted
+	}
+	return abi.ErrorInternal
+}
+
+// report describes the outcome of a call to its caller and returns the code. Out may be NULL.
+func report(out *C.aperture_error, err error) C.aperture_code {
+	code := codeOf(err)
+	if out == nil {
+		return C.aperture_code(code)
+	}
+	message := ""
+	if err != nil {
+		message = err.Error()
+	}
+	describe(out, code, message)
+	return C.aperture_code(code)
+}
+
+// describe fills an error struct. A message that is too long is cut between two characters.
+func describe(out *C.aperture_error, code abi.Code, message string) {
+	if out.struct_size < C.sizeof_aperture_error {
+		return // refused by usable before anything else
+	}
+	buffer := unsafe.Slice((*byte)(unsafe.Pointer(&out.message[0])), len(out.message))
+	limit := len(buffer) - 1
+	if len(message) > limit {
+		message = message[:limit]
+		for i := 0; i < utf8.UTFMax && !utf8.ValidString(message[max(0, len(message)-utf8.UTFMax):]); i++ {
+			message = message[:len(message)-1]
+		}
+	}
+	if strings.IndexByte(message, 0) >= 0 {
+		message = strings.ReplaceAll(message, "\x00", "\uFFFD"[:1])
+	}
+	out.code = C.aperture_code(code)
+	out.message_length = C.uint32_t(copy(buffer, message))
+	buffer[out.message_length] = 0
+}
+
+// usable refuses an error struct that cannot be written to. Every call looks at it first.
+func usable(out *C.aperture_error) bool {
+	return out == nil || out.struct_size >= C.sizeof_aperture_error
+}
+
+// guard turns a panic into an error of the call: none may cross into C. It is deferred by every exported function.
+func guard(code *C.aperture_code, out *C.aperture_error) {
+	if cause := recover(); cause != nil {
+		*code = report(out, panicked(cause))
+	}
+}
+
+func panicked(cause any) error {
+	return &failure{abi.ErrorInternal, fmt.Sprintf("a defect of the library: panic: %v", cause)}
+}

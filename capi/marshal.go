@@ -1,0 +1,238 @@
+package main
+
+// #include "aperture.h"
+import "C"
+
+import (
+	"math"
+	"time"
+	"unsafe"
+
+	"github.com/libaperture/libaperture/capi/internal/abi"
+	"github.com/libaperture/libaperture/capi/internal/completion"
+	"github.com/libaperture/libaperture/core"
+	"github.com/libaperture/libaperture/core/check"
+)
+
+// maxLabels bounds a label count, so that a count that was never set is recognised before memory is read.
+const maxLabels = 1 << 20
+
+// sized checks the struct_size of a struct that the caller fills or wants filled. A larger struct comes from a newer
+// header; what this library does not know must be zero in it.
+func sized(name string, pointer unsafe.Pointer, size C.size_t, known uintptr) error {
+	if uintptr(size) < known {
+		return invalidArgument("%s: struct_size is %d; the struct has %d bytes (use its _INIT macro)", name, size, known)
+	}
+	if uintptr(size) > known+(1<<16) {
+		return invalidArgument("%s: struct_size is %d, which no version of the struct has (use its _INIT macro)", name, size)
+	}
+	for _, b := range unsafe.Slice((*byte)(unsafe.Add(pointer, known)), uintptr(size)-known) {
+		if b != 0 {
+			return invalidArgument("%s: struct_size is %d and sets what this library (version %s) does not know; it knows %d bytes",
+				name, size, abi.Version, known)
+		}
+	}
+	return nil
+}
+
+// text returns a copy of a text.
+func text(name string, in C.aperture_text) (string, error) {
+	if err := checkText(name, in); err != nil {
+		return "", err
+	}
+	return C.GoStringN(in.data, C.int(in.length)), nil
+}
+
+func checkText(name string, in C.aperture_text) error {
+	if in.length > math.MaxInt32 {
+		return invalidArgument("%s: the length is %d; the limit is %d", name, in.length, math.MaxInt32)
+	}
+	if in.data == nil && in.length > 0 {
+		return invalidArgument("%s: the pointer is NULL but the length is %d", name, in.length)
+	}
+	return nil
+}
+
+// flowRequest reads flow parameters. All texts are copied into one piece of memory.
+func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.FlowParams, err error) {
+	if in == nil {
+		return "", params, invalidArgument("params: must not be NULL")
+	}
+	if err := sized("params", unsafe.Pointer(in), in.struct_size, C.sizeof_aperture_flow_params); err != nil {
+		return "", params, err
+	}
+	if in.reserved != 0 {
+		return "", params, invalidArgument("params.reserved: is %d; must be 0", in.reserved)
+	}
+	if err := checkText("params.control_point", in.control_point); err != nil {
+		return "", params, err
+	}
+	if params.RampMode, err = boolean("params.ramp_mode", in.ramp_mode); err != nil {
+		return "", params, err
+	}
+	if in.label_count > maxLabels {
+		return "", params, invalidArgument("params.label_count: is %d; the limit is %d", in.label_count, maxLabels)
+	}
+	if in.labels == nil && in.label_count > 0 {
+		return "", params, invalidArgument("params.labels: is NULL but label_count is %d", in.label_count)
+	}
+	params.CheckTimeout = time.Duration(in.check_timeout_ns)
+
+	labels := unsafe.Slice(in.labels, int(in.label_count))
+	total := int(in.control_point.length)
+	for i := range labels {
+		if err := checkText("params.labels: a key", labels[i].key); err != nil {
+			return "", params, err
+		}
+		if err := checkText("params.labels: a value", labels[i].value); err != nil {
+			return "", params, err
+		}
+		total += int(labels[i].key.length) + int(labels[i].value.length)
+		if total > core.MaxRequestBytes {
+			break // core refuses it by its size; nothing is gained by copying more
+		}
+	}
+	if total > core.MaxRequestBytes {
+		return "", params, invalidArgument("params.labels: labels and control point have more than %d bytes, the limit of one request", core.MaxRequestBytes)
+	}
+	copied := make([]byte, 0, total)
+	take := func(in C.aperture_text) string {
+		if in.length == 0 {
+			return ""
+		}
+		start := len(copied)
+		copied = append(copied, unsafe.Slice((*byte)(unsafe.Pointer(in.data)), int(in.length))...)
+		return unsafe.String(&copied[start], int(in.length))
+	}
+	controlPoint = take(in.control_point)
+	if len(labels) > 0 {
+		params.LabelList = make(check.Labels, len(labels))
+		for i := range labels {
+			params.LabelList[i] = check.Label{Key: take(labels[i].key), Value: take(labels[i].value)}
+		}
+	}
+	return controlPoint, params, nil
+}
+
+// clientOptions reads the options of a client.
+func clientOptions(in *C.aperture_client_options) (options core.Options, maxPending uint64, err error) {
+	if in == nil {
+		return options, 0, invalidArgument("options: must not be NULL")
+	}
+	if err := sized("options", unsafe.Pointer(in), in.struct_size, C.sizeof_aperture_client_options); err != nil {
+		return options, 0, err
+	}
+	for _, field := range []struct {
+		name string
+		in   C.aperture_text
+		to   *string
+	}{
+		{"options.address", in.address, &options.Address},
+		{"options.api_key", in.api_key, &options.APIKey},
+		{"options.ca_file", in.ca_file, &options.CAFile},
+		{"options.server_name", in.server_name, &options.ServerName},
+		{"options.user_agent", in.user_agent, &options.UserAgent},
+	} {
+		if *field.to, err = text(field.name, field.in); err != nil {
+			return options, 0, err
+		}
+	}
+	if options.Insecure, err = boolean("options.insecure", in.insecure); err != nil {
+		return options, 0, err
+	}
+	if options.TelemetryOff, err = boolean("options.telemetry_off", in.telemetry_off); err != nil {
+		return options, 0, err
+	}
+	options.FlowEndTimeout = time.Duration(in.flow_end_timeout_ns)
+	maxPending = uint64(in.max_pending_calls)
+	if maxPending == 0 {
+		maxPending = abi.DefaultMaxPendingCalls
+	}
+	return options, maxPending, nil
+}
+
+func boolean(name string, in C.int32_t) (bool, error) {
+	if in != 0 && in != 1 {
+		return false, invalidArgument("%s: is %d; must be 0 or 1", name, in)
+	}
+	return in == 1, nil
+}
+
+// timeout reads a timeout in nanoseconds, for which 0 means byDefault.
+func timeout(in C.int64_t, byDefault time.Duration) (time.Duration, error) {
+	if in < 0 {
+		return 0, invalidArgument("timeout_ns: is %d; must not be negative", in)
+	}
+	if in == 0 {
+		return byDefault, nil
+	}
+	return time.Duration(in), nil
+}
+
+// optionalDecision checks a decision struct that may be NULL.
+func optionalDecision(out *C.aperture_decision) error {
+	if out == nil {
+		return nil
+	}
+	return sized("decision", unsafe.Pointer(out), out.struct_size, C.sizeof_aperture_decision)
+}
+
+// fillDecision describes the decision about a flow.
+func fillDecision(out *C.aperture_decision, flow *core.Flow) {
+	if out == nil {
+		return
+	}
+	out.decision = C.aperture_decision_type(flow.Decision())
+	out.should_run = integer(flow.ShouldRun())
+	out.reject_reason = C.aperture_reject_reason(flow.RejectReason())
+	out.unreachable_reason = C.aperture_unreachable_reason(flow.UnreachableReason())
+	out.http_status = C.int32_t(flow.HTTPStatus())
+	out.reserved = 0
+	out.retry_after_ns = abi.NoRetryAfter
+	if wait, known := flow.RetryAfter(); known {
+		out.retry_after_ns = C.int64_t(wait)
+	}
+}
+
+// optionalEndResult checks an end result struct that may be NULL.
+func optionalEndResult(out *C.aperture_end_result) error {
+	if out == nil {
+		return nil
+	}
+	return sized("result", unsafe.Pointer(out), out.struct_size, C.sizeof_aperture_end_result)
+}
+
+// fillEndResult describes how a flow ended.
+func fillEndResult(out *C.aperture_end_result, result core.EndResult) {
+	if out == nil {
+		return
+	}
+	statuses := result.Response.GetTokenReturnStatuses()
+	out.flow_end_answered = integer(result.Response != nil)
+	out.reference_count = C.uint32_t(len(statuses))
+	out.returned_count = 0
+	out.reserved = 0
+	for _, status := range statuses {
+		if status.GetReturned() {
+			out.returned_count++
+		}
+	}
+}
+
+// fillCompletion describes the end of an asynchronous call.
+func fillCompletion(out *C.aperture_completion, in completion.Completion) {
+	out.kind = C.aperture_completion_kind(in.Kind)
+	out.code = C.aperture_code(in.Code)
+	out.tag = C.uint64_t(in.Tag)
+	// The fields are handles, which are numbers in the clothes of a pointer: they are stored as the numbers that they
+	// are, because Go's garbage collector must never see them as pointers.
+	*(*C.uint64_t)(unsafe.Pointer(&out.call)) = C.uint64_t(in.Call)
+	*(*C.uint64_t)(unsafe.Pointer(&out.flow)) = C.uint64_t(in.Flow)
+}
+
+func integer(b bool) C.int32_t {
+	if b {
+		return 1
+	}
+	return 0
+}

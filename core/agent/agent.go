@@ -1,0 +1,179 @@
+// Package agent decides by asking an Aperture agent over gRPC.
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/wire/checkv1"
+)
+
+// Options say how to reach an agent.
+type Options struct {
+	// TLS says how to verify the agent; nil speaks plaintext.
+	TLS *tls.Config
+	// APIKey is sent with every call, unless it is empty.
+	APIKey    string
+	UserAgent string
+	Logger    *slog.Logger
+}
+
+// maxResponseBytes limits what an agent may answer. A response holds the labels of its request twice, which may have
+// 4 MB, so gRPC's own limit of 4 MiB is too little.
+const maxResponseBytes = 16 << 20
+
+// Agent is a connection to an Aperture agent. It implements check.Decider.
+type Agent struct {
+	conn    *grpc.ClientConn
+	service checkv1.FlowControlServiceClient
+	apiKey  string
+
+	calls    context.Context // ends when calls are to end
+	endCalls context.CancelFunc
+	kept     chan struct{} // closed when keepConnected has returned
+}
+
+var _ check.Decider = (*Agent)(nil)
+
+// Open starts to connect to a gRPC target and returns at once.
+func Open(target string, options Options) (*Agent, error) {
+	transport := insecure.NewCredentials()
+	if options.TLS != nil {
+		transport = credentials.NewTLS(options.TLS)
+	}
+	dial := []grpc.DialOption{
+		grpc.WithTransportCredentials(transport),
+		grpc.WithUserAgent(options.UserAgent),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			// An agent that restarts is found soon, and one that is gone is not bothered.
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		// The connection stays: the first flow after a quiet time must not wait for a new one.
+		grpc.WithIdleTimeout(0),
+		// Options come from the caller alone: not from TXT records and not from the environment, of which a library
+		// in another process sees an old copy.
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(),
+	}
+	if options.APIKey != "" {
+		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))
+		if options.TLS == nil {
+			options.Logger.Warn("the API key travels in plaintext over an insecure connection")
+		}
+	}
+	conn, err := grpc.NewClient(target, dial...)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		conn:    conn,
+		service: checkv1.NewFlowControlServiceClient(conn),
+		apiKey:  options.APIKey,
+		kept:    make(chan struct{}),
+	}
+	a.calls, a.endCalls = context.WithCancel(context.Background())
+	conn.Connect()
+	go a.keepConnected()
+	return a, nil
+}
+
+// apiKeyCredentials is the metadata that carries an API key. Unlike gRPC's own credentials it also goes over an insecure
+// connection: the user asked for both, and dropping the key without a word helps nobody.
+type apiKeyCredentials map[string]string
+
+func (c apiKeyCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return c, nil
+}
+
+func (apiKeyCredentials) RequireTransportSecurity() bool { return false }
+
+// keepConnected connects again when a connection ended, so that the next flow finds one. gRPC by itself waits for a
+// call.
+func (a *Agent) keepConnected() {
+	defer close(a.kept)
+	// An agent that takes connections and drops them at once must not be hammered.
+	pause := time.NewTicker(100 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		state := a.conn.GetState()
+		if state == connectivity.Idle {
+			select {
+			case <-pause.C:
+			case <-a.calls.Done():
+				return
+			}
+			a.conn.Connect()
+		}
+		if state == connectivity.Shutdown || !a.conn.WaitForStateChange(a.calls, state) {
+			return
+		}
+	}
+}
+
+// Check asks the agent for a decision.
+func (a *Agent) Check(ctx context.Context, request *check.Request) (check.Answer, error) {
+	call, cancel := a.begin(ctx, request.Timeout)
+	defer cancel()
+	response, err := a.service.Check(call, &checkv1.CheckRequest{
+		ControlPoint: request.ControlPoint,
+		Labels:       request.Labels.Map(),
+		RampMode:     request.RampMode,
+		ExpectEnd:    true, // tokens are given back by FlowEnd, not when the span arrives
+	})
+	if err != nil {
+		return check.Answer{}, a.unreachable(ctx, err, request.Labels)
+	}
+	return answer(response)
+}
+
+// FlowEnd gives back what a flow holds.
+func (a *Agent) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest, timeout time.Duration) (*checkv1.FlowEndResponse, error) {
+	call, cancel := a.begin(ctx, timeout)
+	defer cancel()
+	response, err := a.service.FlowEnd(call, request)
+	if err != nil && isConnectionLoss(err) {
+		// Giving back twice is harmless, and not giving back costs the capacity until it expires.
+		response, err = a.service.FlowEnd(call, request)
+	}
+	if err != nil {
+		return nil, a.unreachable(ctx, err, nil)
+	}
+	return response, nil
+}
+
+// begin returns the context of a call: it ends with ctx, with EndCalls, and after timeout.
+func (a *Agent) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if ctx == context.Background() {
+		return context.WithTimeout(a.calls, timeout)
+	}
+	call, cancel := context.WithTimeout(ctx, timeout)
+	stop := context.AfterFunc(a.calls, cancel)
+	return call, func() {
+		stop()
+		cancel()
+	}
+}
+
+// Immediate is false: an agent is asked over a network.
+func (a *Agent) Immediate() bool { return false }
+
+// EndCalls ends the calls in progress with UnreachableClosed and refuses new ones. Export still works.
+func (a *Agent) EndCalls() { a.endCalls() }
+
+// Close ends everything.
+func (a *Agent) Close() error {
+	a.endCalls()
+	<-a.kept
+	return a.conn.Close()
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/libaperture/libaperture/core/check"
+)
+
+// StatusError is what gRPC, or the agent, said about a call that failed. The API key and label values are taken out of
+// its message.
+type StatusError struct {
+	Code    codes.Code
+	Message string
+}
+
+// Error returns the code's name and the message.
+func (e *StatusError) Error() string { return e.Code.String() + ": " + e.Message }
+
+// GRPCStatus lets status.FromError and status.Code read the error.
+func (e *StatusError) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+
+var errClosed = errors.New("the client was closed")
+
+// unreachable says why a call of a flow failed: ctx is the caller's.
+func (a *Agent) unreachable(ctx context.Context, err error, labels check.Labels) *check.UnreachableError {
+	switch {
+	case a.calls.Err() != nil:
+		return &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &check.UnreachableError{Reason: check.UnreachableCancelled, Err: context.Cause(ctx)}
+	}
+	return a.classify(err, labels)
+}
+
+// classify says what an error of gRPC means.
+func (a *Agent) classify(err error, labels check.Labels) *check.UnreachableError {
+	s := status.Convert(err)
+	return &check.UnreachableError{
+		Reason: reasonOf(s.Code(), s.Message()),
+		Err:    &StatusError{Code: s.Code(), Message: a.redact(s.Message(), labels)},
+	}
+}
+
+// reasonOf maps a gRPC code to a reason.
+func reasonOf(code codes.Code, message string) check.UnreachableReason {
+	switch code {
+	case codes.DeadlineExceeded:
+		return check.UnreachableTimeout
+	case codes.Unavailable:
+		if isHandshakeRefusal(message) {
+			return check.UnreachableMisconfigured
+		}
+		return check.UnreachableUnavailable
+	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented:
+		return check.UnreachableMisconfigured
+	}
+	return check.UnreachableAgentError
+}
+
+// isHandshakeRefusal says whether a connection failed because the two sides do not fit: the certificate is not trusted,
+// or one side speaks TLS and the other does not. gRPC passes on only the text of the error. A handshake that broke off is
+// an outage.
+func isHandshakeRefusal(message string) bool {
+	if _, cause, ok := strings.Cut(message, "authentication handshake failed"); ok {
+		return strings.Contains(cause, "tls: ") || strings.Contains(cause, "x509: ") || strings.Contains(cause, "ALPN")
+	}
+	return false
+}
+
+// isConnectionLoss says whether a call failed because its connection did.
+func isConnectionLoss(err error) bool { return status.Code(err) == codes.Unavailable }
+
+// maxMessage limits what is kept of a message, in bytes.
+const maxMessage = 512
+
+// redact makes the message of an agent fit for an error or a log. An agent may quote what it was sent.
+func (a *Agent) redact(message string, labels check.Labels) string {
+	if a.apiKey != "" {
+		message = strings.ReplaceAll(message, a.apiKey, "[API key]")
+	}
+	for _, label := range labels {
+		// Shorter values are words of any sentence.
+		if len(label.Value) >= 4 {
+			message = strings.ReplaceAll(message, label.Value, "[label value]")
+		}
+	}
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, message)
+}

@@ -1,0 +1,137 @@
+package local
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/time/rate"
+
+	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/local/policy"
+)
+
+// The benchmarks measure a flow beside what a service would write without a policy engine: a rate.Limiter per key in a
+// sync.Map. The metric "ratio" is the cost of the one in the cost of the other, both taken in the same run.
+
+func benchmarkEngine(b *testing.B) *Engine {
+	b.Helper()
+	engine := newEngine([]policy.Policy{{
+		Name: "benchmark", Hash: "0", RateLimiters: []policy.RateLimiter{{
+			ComponentID:     "root.0",
+			Selectors:       []policy.Selector{{ControlPoint: "checkout", Service: policy.AnyService}},
+			BucketCapacity:  10,
+			FillAmount:      1e6,
+			Interval:        time.Second,
+			ContinuousFill:  true,
+			MaxIdleTime:     2 * time.Hour,
+			LimitByLabelKey: "user_id",
+		}},
+	}}, nil, Options{MaxLabels: DefaultMaxLabels})
+	b.Cleanup(func() { _ = engine.Close() })
+	return engine
+}
+
+// flow is a request with a key that changes. The key's text is written in place, since a service has just made its
+// labels when it starts a flow, and the cost of reading cold text is not the engine's.
+type flow struct {
+	check.Request
+	labels [2]check.Label
+	key    [12]byte
+}
+
+func newFlow() *flow {
+	f := &flow{labels: [2]check.Label{{Key: "tier", Value: "gold"}, {Key: "user_id"}}, key: [12]byte([]byte("user-0000000"))}
+	f.labels[1].Value = unsafe.String(&f.key[0], len(f.key))
+	f.Request = check.Request{ControlPoint: "checkout", Labels: f.labels[:], Timeout: 200 * time.Millisecond}
+	return f
+}
+
+// visit sets the key of a step, in an order that caches cannot guess.
+func (f *flow) visit(step, keys int) {
+	id := uint64(step) * 0x9e3779b97f4a7c15 >> 20 % uint64(keys)
+	for i := len(f.key) - 1; i >= len("user-"); i-- {
+		f.key[i] = byte('0' + id%10)
+		id /= 10
+	}
+}
+
+func (f *flow) check(b *testing.B, engine *Engine) {
+	if _, err := engine.Check(context.Background(), &f.Request); err != nil {
+		b.Error(err)
+	}
+}
+
+// baseline is the smallest thing that limits flows by key.
+type baseline struct{ limiters sync.Map }
+
+func (baseline *baseline) allow(key string) bool {
+	limiter, ok := baseline.limiters.Load(key)
+	return ok && limiter.(*rate.Limiter).Allow()
+}
+
+func BenchmarkCheck(b *testing.B) {
+	for _, keys := range []int{1, 100_000} {
+		b.Run("keys="+strconv.Itoa(keys), func(b *testing.B) {
+			engine, baseline, f := benchmarkEngine(b), &baseline{}, newFlow()
+			for i := range keys * 4 {
+				f.visit(i, keys)
+				f.check(b, engine)
+				baseline.limiters.LoadOrStore(strings.Clone(f.labels[1].Value), rate.NewLimiter(1e6, 10))
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				f.visit(i, keys)
+				f.check(b, engine)
+			}
+			b.StopTimer()
+			flows := b.Elapsed()
+			start := time.Now()
+			for i := range b.N {
+				f.visit(i, keys)
+				baseline.allow(f.labels[1].Value)
+			}
+			b.ReportMetric(float64(flows)/float64(time.Since(start)), "ratio")
+		})
+	}
+}
+
+// BenchmarkCheckParallel shows how flows on all cores scale: "scaling" is the throughput in that of one core.
+func BenchmarkCheckParallel(b *testing.B) {
+	const keys = 10_000
+	engine, f, start := benchmarkEngine(b), newFlow(), time.Now()
+	for i := range b.N {
+		f.visit(i, keys)
+		f.check(b, engine)
+	}
+	alone := time.Since(start)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var workers atomic.Int64
+	b.RunParallel(func(pb *testing.PB) {
+		f := newFlow()
+		for i := int(workers.Add(1)) << 32; pb.Next(); i++ {
+			f.visit(i, keys)
+			f.check(b, engine)
+		}
+	})
+	b.ReportMetric(float64(alone)/float64(b.Elapsed()), "scaling")
+}
+
+func BenchmarkCheckResponse(b *testing.B) {
+	engine, f := benchmarkEngine(b), newFlow()
+	answer, err := engine.Check(b.Context(), &f.Request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = answer.Response.CheckResponse()
+	}
+}

@@ -1,0 +1,68 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const (
+	// mostProblems bounds how many problems of one file are reported.
+	mostProblems = 100
+	// mostCollected bounds how many are looked at, since an alias can repeat one many times.
+	mostCollected = 10 * mostProblems
+)
+
+// Problem is something in a policy file that is wrong, or that the engine ignores.
+type Problem struct {
+	File string
+	// Line and Column count from 1; 0 when the problem is not at one place of the file.
+	Line, Column int
+	// Message says what was found and what was expected.
+	Message string
+}
+
+// String returns file:line:column: message.
+func (problem Problem) String() string {
+	switch {
+	case problem.Line == 0:
+		return problem.File + ": " + problem.Message
+	case problem.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", problem.File, problem.Line, problem.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", problem.File, problem.Line, problem.Column, problem.Message)
+}
+
+// LoadError says why policies were not loaded.
+type LoadError struct {
+	// Problems are all that was found, in the order of the file. There is at least one.
+	Problems []Problem
+	cause    error
+}
+
+// Error lists the problems, one per line.
+func (e *LoadError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, problem := range e.Problems {
+		lines[i] = problem.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the error of the file system when the file could not be read, such as fs.ErrNotExist.
+func (e *LoadError) Unwrap() error { return e.cause }
+
+// sortProblems puts problems into the order of the file, once each, and cuts a list that is too long.
+func sortProblems(problems []Problem) []Problem {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	problems = slices.Compact(problems)
+	if len(problems) > mostProblems {
+		problems = append(problems[:mostProblems:mostProblems], Problem{
+			File: problems[0].File, Message: "and more problems",
+		})
+	}
+	return problems
+}

@@ -1,0 +1,75 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/libaperture/libaperture/core/check"
+)
+
+// MaxRequestBytes limits the texts of a flow: its control point, and the keys and values of its labels with
+// bytesPerLabel for each. It keeps the request below the 4 MiB that a gRPC server takes by default.
+const MaxRequestBytes = 4_000_000
+
+// bytesPerLabel is the most that one label of a request of this size needs on the wire beside its texts.
+const bytesPerLabel = 16
+
+// fillRequest writes the flow's request, or says which argument is wrong. It reports whether a label had to be
+// repaired.
+func fillRequest(flow *Flow, controlPoint string, params *FlowParams) (sanitised bool, err error) {
+	switch {
+	case controlPoint == "":
+		return false, &ArgumentError{"control point", "is empty; give the name of the place that the flow guards"}
+	case !utf8.ValidString(controlPoint):
+		return false, &ArgumentError{"control point", "is not UTF-8"}
+	case params.CheckTimeout < 0:
+		return false, &ArgumentError{"check timeout", "is negative; use 0 for the default of 200 ms or a positive duration"}
+	}
+	timeout := min(params.CheckTimeout, MaxCheckTimeout)
+	if timeout == 0 {
+		timeout = DefaultCheckTimeout
+	}
+
+	labels := params.LabelList
+	if len(params.Labels) > 0 {
+		labels = make(check.Labels, 0, len(params.LabelList)+len(params.Labels))
+		labels = append(labels, params.LabelList...)
+		for key, value := range params.Labels {
+			labels = append(labels, check.Label{Key: key, Value: value})
+		}
+	}
+	size := len(controlPoint)
+	for i := range labels {
+		label := &labels[i]
+		size += len(label.Key) + len(label.Value) + bytesPerLabel
+		sanitised = sanitised || !utf8.ValidString(label.Key) || !utf8.ValidString(label.Value)
+	}
+	if sanitised {
+		labels, size = validLabels(labels), len(controlPoint)
+		for i := range labels {
+			size += len(labels[i].Key) + len(labels[i].Value) + bytesPerLabel
+		}
+	}
+	if size > MaxRequestBytes {
+		return false, &ArgumentError{"labels", fmt.Sprintf("are too large: with the control point, and %d bytes for each label, "+
+			"they have %d bytes; at most %d can be sent", bytesPerLabel, size, MaxRequestBytes)}
+	}
+
+	flow.request = check.Request{ControlPoint: controlPoint, Labels: labels, RampMode: params.RampMode, Timeout: timeout}
+	flow.size = size
+	return sanitised, nil
+}
+
+// validLabels returns a copy of the labels in which everything is UTF-8. The wire format takes nothing else, and a
+// client that fails open must not let a flow pass because somebody sent it a damaged header.
+func validLabels(labels check.Labels) check.Labels {
+	valid := make(check.Labels, len(labels))
+	for i, label := range labels {
+		valid[i] = check.Label{
+			Key:   strings.ToValidUTF8(label.Key, "\uFFFD"),
+			Value: strings.ToValidUTF8(label.Value, "\uFFFD"),
+		}
+	}
+	return valid
+}

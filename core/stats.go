@@ -1,0 +1,64 @@
+package core
+
+import (
+	"sync/atomic"
+
+	"github.com/libaperture/libaperture/core/check"
+)
+
+// UnreachableReasons is the number of reasons that check.UnreachableReason knows, UnreachableNone included.
+const UnreachableReasons = int(check.UnreachableOverloaded) + 1
+
+// Stats count what a client did since it was made. Flows that were started and not ended yet are
+// FlowsAccepted + FlowsRejected + FlowsUnreachable - FlowsEnded.
+type Stats struct {
+	FlowsAccepted    uint64
+	FlowsRejected    uint64
+	FlowsUnreachable uint64
+	// UnreachableByReason splits FlowsUnreachable; it is indexed by check.UnreachableReason.
+	UnreachableByReason [UnreachableReasons]uint64
+	FlowsEnded          uint64
+	// FlowEndsFailed counts flows whose FlowEnd failed: what they held stays taken until the policy's
+	// max_inflight_duration has passed.
+	FlowEndsFailed uint64
+	// FlowsSanitised counts flows with a label that was not UTF-8 and was repaired.
+	FlowsSanitised uint64
+	SpansExported  uint64
+	// SpansDropped counts spans that were lost: the queue was full, the agent refused them or stayed away, or the
+	// client was closed.
+	SpansDropped uint64
+	// SpansQueued is the number of spans that wait now, or are under way.
+	SpansQueued uint64
+}
+
+// counter is a count of its own cache line, so that threads that count different things do not slow each other.
+type counter struct {
+	atomic.Uint64
+	_ [56]byte
+}
+
+// counters are the flow counts of a client.
+type counters struct {
+	accepted, rejected, ended counter
+	endsFailed, sanitised     atomic.Uint64
+	unreachable               [UnreachableReasons]atomic.Uint64
+}
+
+// Stats returns the counts so far. Each is exact; together they are not of one instant.
+func (c *Client) Stats() Stats {
+	stats := Stats{
+		FlowsAccepted:  c.counts.accepted.Load(),
+		FlowsRejected:  c.counts.rejected.Load(),
+		FlowsEnded:     c.counts.ended.Load(),
+		FlowEndsFailed: c.counts.endsFailed.Load(),
+		FlowsSanitised: c.counts.sanitised.Load(),
+	}
+	for reason := range c.counts.unreachable {
+		stats.UnreachableByReason[reason] = c.counts.unreachable[reason].Load()
+		stats.FlowsUnreachable += stats.UnreachableByReason[reason]
+	}
+	if c.telemetry != nil {
+		stats.SpansExported, stats.SpansDropped, stats.SpansQueued = c.telemetry.counts()
+	}
+	return stats
+}
