@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ const addressForms = `use "host:port", "dns:///host:port", "unix:///path", "loca
 // open starts what the address names: the local engine, or the connection to an agent.
 func open(options *Options) (check.Decider, error) {
 	if path, ok := strings.CutPrefix(options.Address, "local:"); ok {
-		return openLocal(path)
+		return openLocal(path, options.Logger)
 	}
 	target, err := agentTarget(options.Address)
 	if err != nil {
@@ -40,13 +41,16 @@ func open(options *Options) (check.Decider, error) {
 }
 
 // openLocal starts the engine in this process with the policies of a file; without a path there are no policies.
-func openLocal(path string) (check.Decider, error) {
+func openLocal(path string, logger *slog.Logger) (check.Decider, error) {
 	if strings.ContainsRune(path, 0) {
 		return nil, &ArgumentError{"address", `has a NUL in the path after "local:"`}
 	}
 	engine, err := local.Open(path, local.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("policies: %w", err)
+		return nil, err // a *local.LoadError says file, line and what was expected
+	}
+	for _, ignored := range engine.Warnings() {
+		logger.Warn("a part of the policies has no effect here", slog.String("where", ignored.String()))
 	}
 	return engine, nil
 }

@@ -102,36 +102,11 @@ type FlowParams struct {
 // The error is an *ArgumentError or ErrClosed. Everything else that can go wrong is in the flow: its Decision is
 // Unreachable.
 func (c *Client) StartFlow(ctx context.Context, controlPoint string, params FlowParams) (*Flow, error) {
-	flow := &Flow{client: c}
-	sanitised, err := fillRequest(flow, controlPoint, &params)
+	prepared, err := c.PrepareFlow(controlPoint, params)
 	if err != nil {
 		return nil, err
 	}
-	if c.closed.Load() {
-		return nil, ErrClosed
-	}
-	if sanitised {
-		c.counts.sanitised.Add(1)
-	}
-	// Nobody reads the time of a flow without a span.
-	if c.telemetry != nil {
-		flow.start = time.Now()
-	}
-	answer, err := c.decider.Check(ctx, &flow.request)
-	if err != nil {
-		c.failOpen(flow, asUnreachable(err))
-		return flow, nil
-	}
-	if c.telemetry != nil {
-		flow.workload = time.Since(flow.start)
-	}
-	flow.answer = answer
-	if answer.Rejected {
-		c.counts.rejected.Add(1)
-	} else {
-		c.counts.accepted.Add(1)
-	}
-	return flow, nil
+	return prepared.Start(ctx), nil
 }
 
 // UnreachableFlow returns a flow without a decision, and counts it, for a caller that could not even ask. err may

@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -165,4 +164,3 @@ func answering(answer check.Answer) func(context.Context, *check.Request) (check
 	return func(context.Context, *check.Request) (check.Answer, error) { return answer, nil }
 }
 
-var discard = slog.New(slog.DiscardHandler)

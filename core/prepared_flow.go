@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// PreparedFlow is a flow whose arguments are right and that has not asked yet. It divides StartFlow in two, for a caller
-// that refuses bad arguments at once but asks on another goroutine.
+// PreparedFlow is a flow whose arguments are right and that has not asked yet. It is the first half of StartFlow, for a
+// caller that refuses bad arguments at once but asks on another goroutine.
 type PreparedFlow struct {
 	flow *Flow
 }

@@ -57,7 +57,7 @@ type telemetry struct {
 	ctx     context.Context
 	cancel  context.CancelFunc // ends the exports
 	done    chan struct{}      // closed when run has returned
-	lastErr error              // of the last failed export; run's own until done is closed
+	lastErr error              // of the last export that failed while closing; run's own until done is closed
 }
 
 // startTelemetry starts the export of spans to an agent.
@@ -172,10 +172,14 @@ func (t *telemetry) close(ctx context.Context) error {
 	t.mu.Lock()
 	lost := t.dropped - before
 	t.mu.Unlock()
-	if lost > 0 {
-		return fmt.Errorf("%d spans could not be sent: %w", lost, errors.Join(ctx.Err(), t.lastErr))
+	if lost == 0 {
+		return nil
 	}
-	return nil
+	cause := errors.Join(ctx.Err(), t.lastErr)
+	if cause == nil {
+		cause = errors.New("the agent does not take them")
+	}
+	return fmt.Errorf("%d spans could not be sent: %w", lost, cause)
 }
 
 // run exports batches as they fill, or when their oldest span has waited long enough, until close.
@@ -192,7 +196,7 @@ func (t *telemetry) run() {
 		case <-timer.C:
 			armed, due = false, true
 		case <-t.closing:
-			closing = true
+			closing, t.lastErr = true, nil
 		}
 		b, more := t.take(due || closing)
 		for b != nil {

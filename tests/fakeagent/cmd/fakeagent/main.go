@@ -1,0 +1,232 @@
+// Fakeagent is an Aperture agent that answers as its flags say, for tests and benchmarks in any language.
+//
+// It prints "fakeagent: listening on ADDRESS" when it is ready, and ends on SIGTERM, on SIGINT, or when its standard
+// input is closed, so that it does not outlive a test that dies. Then it prints what it was asked, as one line of JSON.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/libaperture/libaperture/core/wire/checkv1"
+	"github.com/libaperture/libaperture/tests/fakeagent"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "fakeagent:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	options, behaviour, err := parseFlags()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+
+	agent, err := fakeagent.Start(options)
+	if err != nil {
+		return err
+	}
+	agent.Set(behaviour)
+	fmt.Println("fakeagent: listening on", agent.Address())
+	<-ctx.Done()
+	agent.Stop()
+	return json.NewEncoder(os.Stdout).Encode(summarise(agent.Recorded()))
+}
+
+// parseFlags returns what the command line asks for.
+func parseFlags() (options fakeagent.Options, behaviour fakeagent.Behaviour, err error) {
+	flag.StringVar(&options.Address, "address", "127.0.0.1:0", "host:port to listen on")
+	unix := flag.String("unix", "", "path of a unix socket to listen on instead")
+	certificate := flag.String("tls-cert", "", "PEM file of the server's certificate; without one it serves plaintext")
+	key := flag.String("tls-key", "", "PEM file of the certificate's key")
+	flag.StringVar(&options.RequireAPIKey, "require-api-key", "", "refuse calls without this x-api-key")
+	flag.IntVar(&options.Keep, "keep", 1000, "how many calls and spans of each kind to remember; negative for none")
+
+	decision := flag.String("decision", "accept", "accept, reject, empty (a message without fields) or garbage (no message)")
+	reason := flag.String("reason", "RATE_LIMITED", "why a flow is rejected: NONE, RATE_LIMITED, NO_TOKENS, NOT_SAMPLED or NO_MATCHING_RAMP")
+	denied := flag.Int("status", 0, "HTTP status of a rejection, 0 for none")
+	wait := flag.Duration("wait-time", -1, "wait time of a rejection, negative for none")
+	flag.IntVar(&behaviour.InFlight, "in-flight", 0, "number of concurrency limiter decisions with a request id")
+	parseTrouble := []func() error{
+		troubleFlags("", "Check", &behaviour.Check),
+		troubleFlags("flow-end-", "FlowEnd", &behaviour.FlowEnd),
+		troubleFlags("export-", "Export", &behaviour.Export),
+	}
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return options, behaviour, fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+
+	if *unix != "" {
+		options.Address = "unix://" + *unix
+	}
+	if (*certificate == "") != (*key == "") {
+		return options, behaviour, errors.New("-tls-cert and -tls-key belong together")
+	}
+	if *certificate != "" {
+		pair, err := tls.LoadX509KeyPair(*certificate, *key)
+		if err != nil {
+			return options, behaviour, err
+		}
+		options.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	for _, parse := range parseTrouble {
+		if err := parse(); err != nil {
+			return options, behaviour, err
+		}
+	}
+	switch *decision {
+	case "accept":
+	case "reject":
+		number, ok := checkv1.CheckResponse_RejectReason_value["REJECT_REASON_"+*reason]
+		if !ok {
+			return options, behaviour, fmt.Errorf("-reason %q is unknown", *reason)
+		}
+		behaviour.Response = fakeagent.Rejection(checkv1.CheckResponse_RejectReason(number), int32(*denied), *wait)
+	case "empty":
+		behaviour.Response = &checkv1.CheckResponse{}
+	case "garbage":
+		behaviour.Check.Garbage = true
+	default:
+		return options, behaviour, fmt.Errorf("-decision %q is unknown", *decision)
+	}
+	return options, behaviour, nil
+}
+
+// troubleFlags defines the flags of what goes wrong with one kind of call, and returns what to do once they are parsed.
+func troubleFlags(prefix, call string, trouble *fakeagent.Trouble) func() error {
+	flag.DurationVar(&trouble.Delay, prefix+"delay", 0, "time before "+call+" is answered")
+	flag.BoolVar(&trouble.Hang, prefix+"hang", false, "answer "+call+" only when the caller has given up")
+	flag.StringVar(&trouble.Message, prefix+"error-message", "as the test asked", "message of "+prefix+"error")
+	name := flag.String(prefix+"error", "", "gRPC code that "+call+" fails with, as UNAVAILABLE")
+	return func() error {
+		if *name == "" {
+			return nil
+		}
+		if err := trouble.Error.UnmarshalJSON([]byte(`"` + *name + `"`)); err != nil {
+			return fmt.Errorf("-%serror: %w", prefix, err)
+		}
+		if trouble.Error == codes.OK {
+			return fmt.Errorf("-%serror OK is no error", prefix)
+		}
+		return nil
+	}
+}
+
+// summary is what the agent was asked, for a test to read.
+type summary struct {
+	CheckCount     int            `json:"check_count"`
+	CancelledCount int            `json:"cancelled_count"`
+	FlowEndCount   int            `json:"flow_end_count"`
+	ExportCount    int            `json:"export_count"`
+	SpanCount      int            `json:"span_count"`
+	ControlPoints  map[string]int `json:"control_points"`
+	APIKeys        []string       `json:"api_keys"` // each different one, of all kinds of calls; "" for a call without
+	UserAgents     []string       `json:"user_agents"`
+
+	Checks   []checkSummary   `json:"checks"`
+	FlowEnds []flowEndSummary `json:"flow_ends"`
+	Spans    []spanSummary    `json:"spans"`
+}
+
+type checkSummary struct {
+	ControlPoint string            `json:"control_point"`
+	Labels       map[string]string `json:"labels"`
+	RampMode     bool              `json:"ramp_mode"`
+	ExpectEnd    bool              `json:"expect_end"`
+	TimeoutMS    float64           `json:"timeout_ms"` // 0 when the call had no deadline
+	ContentType  string            `json:"content_type"`
+}
+
+type flowEndSummary struct {
+	ControlPoint string   `json:"control_point"`
+	RequestIDs   []string `json:"request_ids"`
+	TimeoutMS    float64  `json:"timeout_ms"`
+}
+
+type spanSummary struct {
+	Name       string         `json:"name"`
+	Root       bool           `json:"root"`
+	Attributes map[string]any `json:"attributes"`
+	// What the check response in the attributes says.
+	ControlPoint string `json:"control_point"`
+	Rejected     bool   `json:"rejected"`
+}
+
+func summarise(recorded fakeagent.Recording) summary {
+	s := summary{
+		CheckCount:     recorded.CheckCount,
+		CancelledCount: recorded.CancelledCount,
+		FlowEndCount:   recorded.FlowEndCount,
+		ExportCount:    recorded.ExportCount,
+		SpanCount:      recorded.SpanCount,
+		ControlPoints:  map[string]int{},
+		Checks:         []checkSummary{},
+		FlowEnds:       []flowEndSummary{},
+		Spans:          []spanSummary{},
+	}
+	keys, agents := map[string]bool{}, map[string]bool{}
+	note := func(md metadata.MD) {
+		keys[strings.Join(md.Get("x-api-key"), ",")] = true
+		agents[strings.Join(md.Get("user-agent"), ",")] = true
+	}
+	milliseconds := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	for _, call := range recorded.Checks {
+		note(call.Metadata)
+		s.ControlPoints[call.Request.GetControlPoint()]++
+		s.Checks = append(s.Checks, checkSummary{
+			ControlPoint: call.Request.GetControlPoint(),
+			Labels:       call.Request.GetLabels(),
+			RampMode:     call.Request.GetRampMode(),
+			ExpectEnd:    call.Request.GetExpectEnd(),
+			TimeoutMS:    milliseconds(call.Timeout),
+			ContentType:  strings.Join(call.Metadata.Get("content-type"), ","),
+		})
+	}
+	for _, call := range recorded.FlowEnds {
+		note(call.Metadata)
+		end := flowEndSummary{ControlPoint: call.Request.GetControlPoint(), RequestIDs: []string{}, TimeoutMS: milliseconds(call.Timeout)}
+		for _, ref := range call.Request.GetInflightRequests() {
+			end.RequestIDs = append(end.RequestIDs, ref.GetRequestId())
+		}
+		s.FlowEnds = append(s.FlowEnds, end)
+	}
+	for _, call := range recorded.Exports {
+		note(call.Metadata)
+	}
+	for _, span := range recorded.Spans {
+		one := spanSummary{Name: span.Name, Root: len(span.ParentSpanID) == 0, Attributes: span.Attributes}
+		if response, err := span.CheckResponse(); err == nil {
+			one.ControlPoint = response.GetControlPoint()
+			one.Rejected = response.GetDecisionType() == checkv1.CheckResponse_DECISION_TYPE_REJECTED
+		}
+		s.Spans = append(s.Spans, one)
+	}
+	s.APIKeys = slices.Sorted(maps.Keys(keys))
+	s.UserAgents = slices.Sorted(maps.Keys(agents))
+	return s
+}
