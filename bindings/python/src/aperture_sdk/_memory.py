@@ -1,0 +1,178 @@
+"""The C memory of one call: its arguments and its results.
+
+Such memory is made once and used again, because making ctypes objects costs more than a call. It is taken from a list
+and put back: a signal handler or a finalizer that runs in the middle of a call, and makes one of its own, gets other
+memory.
+"""
+
+import ctypes
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from . import _abi
+
+if TYPE_CHECKING:
+    from ._calls import Call
+
+# What fits into memory that is kept. A call with more gets memory of its own.
+_TEXT_BYTES = 4096
+_LABELS = 64
+
+# How much memory is kept. More than this is in use only while more threads than this are in a call at once.
+_KEPT = 64
+
+
+def _format(structure: Any) -> str:
+    """Return the struct format of a ctypes structure of numbers, pointers and such structures."""
+    codes = ""
+    for _, kind in structure._fields_:
+        codes += _format(kind) if issubclass(kind, ctypes.Structure) else kind._type_
+    return codes
+
+
+# Reading and writing a whole structure is faster than one field after the other.
+DECISION = struct.Struct("@" + _format(_abi.Decision))
+_FLOW_PARAMS = "@" + _format(_abi.FlowParams)
+_FLOW_PARAMS_SIZE = ctypes.sizeof(_abi.FlowParams)
+_TEXT = _format(_abi.Text)
+_TEXT_SIZE = ctypes.sizeof(_abi.Text)
+
+# Writers of flow parameters that are followed by 2n + 1 texts: the control point, and the keys and values of n labels.
+_WRITERS = [struct.Struct(_FLOW_PARAMS + _TEXT * (2 * count + 1)) for count in range(_LABELS + 1)]
+
+
+class Memory:
+    """The arguments and results of one call. The attributes that end in _at are what a function takes for them."""
+
+    __slots__ = (
+        "_labels_address",
+        "_params",
+        "_text",
+        "_text_address",
+        "_text_buffer",
+        "call",
+        "call_at",
+        "decision",
+        "decision_at",
+        "end_result",
+        "end_result_at",
+        "error",
+        "error_at",
+        "flow",
+        "flow_at",
+        "label_count",
+        "params_at",
+        "spare",
+        "text_size",
+    )
+
+    def __init__(self, spare: "Call", text_size: int = _TEXT_BYTES, label_count: int = _LABELS) -> None:
+        self.spare = spare  # the asynchronous call that this memory would begin
+        self.text_size = text_size
+        self._text_buffer = ctypes.create_string_buffer(text_size)
+        self._text = memoryview(self._text_buffer).cast("B")
+        self._text_address = ctypes.addressof(self._text_buffer)
+        self.label_count = label_count
+        self._params = ctypes.create_string_buffer(_FLOW_PARAMS_SIZE + (2 * label_count + 1) * _TEXT_SIZE)
+        self._labels_address = ctypes.addressof(self._params) + _FLOW_PARAMS_SIZE + _TEXT_SIZE
+        self.decision = _abi.Decision(struct_size=ctypes.sizeof(_abi.Decision))
+        self.end_result = _abi.EndResult(struct_size=ctypes.sizeof(_abi.EndResult))
+        self.error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        self.flow = ctypes.c_uint64()
+        self.call = ctypes.c_uint64()
+        self.params_at = ctypes.byref(self._params)
+        self.decision_at = ctypes.byref(self.decision)
+        self.end_result_at = ctypes.byref(self.end_result)
+        self.error_at = ctypes.byref(self.error)
+        self.flow_at = ctypes.byref(self.flow)
+        self.call_at = ctypes.byref(self.call)
+
+    def set_flow_params(self, text: bytes, lengths: list[int], check_timeout_ns: int, ramp_mode: bool) -> None:
+        """Describe a flow to start. Text is the control point and then keys and values, one after the other."""
+        self._text[: len(text)] = text
+        label_count = len(lengths) // 2
+        texts: list[int] = []
+        position = self._text_address
+        for length in lengths:
+            texts += (position, length)
+            position += length
+        writer = _WRITERS[label_count] if label_count <= _LABELS else _writer(label_count)
+        writer.pack_into(
+            self._params,
+            0,
+            _FLOW_PARAMS_SIZE,
+            self._text_address,
+            lengths[0],
+            self._labels_address,
+            label_count,
+            check_timeout_ns,
+            1 if ramp_mode else 0,
+            0,
+            *texts,
+        )
+
+
+def _writer(label_count: int) -> struct.Struct:
+    return struct.Struct(_FLOW_PARAMS + _TEXT * (2 * label_count + 1))
+
+
+class Memories:
+    """Memory that is not in use."""
+
+    __slots__ = ("_make_call", "_unused")
+
+    def __init__(self, make_call: "Callable[[], Call]") -> None:
+        self._make_call = make_call
+        self._unused: list[Memory] = []
+
+    def take(self) -> Memory:
+        """Return memory that nobody else uses."""
+        try:
+            return self._unused.pop()
+        except IndexError:
+            return Memory(self._make_call())
+
+    def take_for(self, text: bytes, lengths: list[int]) -> Memory:
+        """Return memory with room for the description of a flow."""
+        if len(text) <= _TEXT_BYTES and len(lengths) // 2 <= _LABELS:
+            return self.take()
+        return Memory(self._make_call(), max(len(text), _TEXT_BYTES), max(len(lengths) // 2, _LABELS))
+
+    def put(self, memory: Memory) -> None:
+        """Take memory back."""
+        if memory.text_size + memory.label_count == _TEXT_BYTES + _LABELS and len(self._unused) < _KEPT:
+            self._unused.append(memory)
+
+
+def encode_flow(control_point: str, labels: Optional[Mapping[str, str]]) -> tuple[bytes, list[int]]:
+    """Return control point, keys and values as UTF-8, one after the other, and the length of each in bytes."""
+    parts = [control_point]
+    try:
+        if labels is not None:
+            for label in labels.items():
+                parts += label
+        text = "".join(parts)
+    except (AttributeError, TypeError, ValueError):
+        _check_texts(control_point, labels)
+        raise
+    if text.isascii():
+        return text.encode("ascii"), list(map(len, parts))
+    # Lone surrogates, which are no UTF-8, are passed on: the library refuses or repairs them, and counts that.
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    return b"".join(encoded), list(map(len, encoded))
+
+
+def _check_texts(control_point: object, labels: object) -> None:
+    """Raise the TypeError that names what is not text. Values of labels are not shown: they may be secret."""
+    if not isinstance(control_point, str):
+        raise TypeError(f"control_point: must be str, not {type(control_point).__name__}")
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"explicit_labels: must be a mapping of str to str, not {type(labels).__name__}")
+    for key, value in labels.items():
+        if not isinstance(key, str):
+            raise TypeError(f"explicit_labels: the key {key!r} must be str, not {type(key).__name__}")
+        if not isinstance(value, str):
+            raise TypeError(f"explicit_labels: the value of {key!r} must be str, not {type(value).__name__}")

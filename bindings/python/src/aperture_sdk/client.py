@@ -1,0 +1,506 @@
+"""The client: asks an Aperture agent, or the engine in this process, whether work may run.
+
+    from aperture_sdk.client import ApertureClient, FlowParams
+
+    client = ApertureClient.new_client(address="localhost:8080", insecure=True)
+    flow = client.start_flow(control_point="checkout", params=FlowParams(explicit_labels={"tier": "gold"}))
+    if flow.should_run():
+        ...
+    flow.end()
+    client.close()
+
+In a running event loop, start_flow and end can be awaited, and then never block it.
+"""
+
+import atexit
+import ctypes
+import logging
+import math
+import os
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Callable, NamedTuple, Optional, Union
+
+from . import _abi, _library, errors
+from ._abi import Code
+from ._calls import OK, PENDING, SLICE_NS, Call, CallQueue, Outcome, on_main_thread, running_loop
+from ._memory import encode_flow
+from .flow import Flow
+
+__all__ = ["ApertureClient", "FlowParams", "Labels", "Operation", "Stats"]
+
+Labels = dict[str, str]
+
+# A timeout of wait_ready and close: a timedelta, or seconds.
+Timeout = Union[timedelta, float]
+
+_logger = logging.getLogger("aperture-py")
+_logger.addHandler(logging.NullHandler())  # nothing is written where nobody asked for it
+
+_DEFAULT_CHECK_TIMEOUT = timedelta(microseconds=_abi.DEFAULT_CHECK_TIMEOUT_NS // 1000)
+_MAX_NS = 2**63 - 1
+
+# How long clients that nobody closed may hold up a garbage collection, and the exit of the process altogether.
+_FORGOTTEN_NS = 100_000_000
+_EXIT_NS = 200_000_000
+
+
+@dataclass
+class FlowParams:
+    """Describes a flow to start.
+
+    check_timeout: how long the decision may take. timedelta(0) means no deadline of the caller's own, which is the
+        longest there is, 24 hours. Longer ones are cut to that.
+    explicit_labels: what the policies may look at. Lone surrogates are replaced by U+FFFD.
+    ramp_mode: refuse the flow unless a load ramp admits it, also when nothing can be decided.
+    """
+
+    check_timeout: timedelta = _DEFAULT_CHECK_TIMEOUT
+    explicit_labels: Optional[Mapping[str, str]] = None
+    ramp_mode: bool = False
+
+
+class Stats(NamedTuple):
+    """The counters of a client since it was made; aperture_stats in include/aperture.h says what each counts."""
+
+    flows_accepted: int
+    flows_rejected: int
+    flows_unreachable: int
+    unreachable_timeout: int
+    unreachable_unavailable: int
+    unreachable_agent_error: int
+    unreachable_misconfigured: int
+    unreachable_cancelled: int
+    unreachable_closed: int
+    unreachable_overloaded: int
+    flows_ended: int
+    flow_ends_failed: int
+    spans_exported: int
+    spans_dropped: int
+    spans_queued: int
+    flows_sanitised: int
+    calls_pending: int
+
+
+class Operation(Outcome[None]):
+    """What wait_ready and close return: without a running event loop it is done; in one, await it."""
+
+    __slots__ = ("__weakref__", "_failure", "_finish")
+
+    def __init__(
+        self,
+        call: Optional[Call] = None,
+        finish: Optional[Callable[[int], Optional[errors.ApertureError]]] = None,
+    ) -> None:
+        self._call = call
+        self._steps = None
+        self._finish = finish
+        self._failure: Optional[errors.ApertureError] = None
+
+    def __repr__(self) -> str:
+        return f"<Operation {'pending' if self._call is not None else 'done'}>"
+
+    def __del__(
+        self,
+        finalizing: Callable[[], bool] = sys.is_finalizing,
+        warn: Callable[..., None] = warnings.warn,
+    ) -> None:
+        call = self._call
+        if call is not None and call.cancellable and not call.cancelled and not finalizing():
+            warn("what wait_ready returned in an event loop was never awaited", RuntimeWarning, source=self)
+            call.cancel()
+
+    def _settle(self) -> None:
+        call = self._call
+        if call is not None:
+            if self._finish is not None:
+                self._failure = self._finish(call.code)
+            self._call = None
+
+    def _result(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+
+class ApertureClient:
+    """A connection to an Aperture agent, or an engine in this process. new_client makes it.
+
+    Make one and share it: its methods may be called in any thread, and in any number of event loops. Close it at the
+    end, or use it in a with or async with block.
+    """
+
+    def __init__(self, library: _library.Library, handle: int, address: str) -> None:
+        self._library = library
+        self._handle = handle
+        self._address = address
+        self._queue = CallQueue(library, handle)
+        self._lock = threading.Lock()
+        self._closing: Optional[Call] = None
+        self._closed = False
+        self.logger = _logger
+        _open.add(self)
+
+    @classmethod
+    def new_client(
+        cls,
+        address: str,
+        api_key: Optional[str] = None,
+        insecure: bool = False,
+        grpc_timeout: Optional[timedelta] = None,
+        credentials: None = None,
+        compression: Any = None,
+        *,
+        ca_file: Union[str, "os.PathLike[str]", None] = None,
+        server_name: Optional[str] = None,
+        user_agent: Optional[str] = None,
+        telemetry: bool = True,
+        max_pending_calls: Optional[int] = None,
+    ) -> "ApertureClient":
+        """Make a client. It connects in the background; an agent that is down is no error here.
+
+        address: host:port, dns:///name:port or unix:///path of an agent; local: accepts everything in this process,
+            local:policies.yaml decides in this process by that file.
+        api_key: sent as x-api-key with every call.
+        insecure: no TLS.
+        grpc_timeout: how long giving back the in-flight tokens of a flow may take, by default 1 s.
+        credentials: must be None: see ca_file and server_name.
+        compression: must be None or grpc.Compression.NoCompression.
+        ca_file: PEM file with the authorities to trust, instead of the system's.
+        server_name: name that the agent's certificate must have, instead of the host of the address.
+        user_agent: put in front of the library's own.
+        telemetry: whether to send a span for each flow that ends.
+        max_pending_calls: how many flows may be undecided at once in event loops; one over it is Unreachable at once.
+
+        Raises ValueError (InvalidArgumentError, PolicyError) or TypeError for an argument that is wrong, and
+        ImportError (LibraryError) when the shared library cannot be used.
+        """
+        if credentials is not None:
+            raise TypeError(
+                f"credentials: {type(credentials).__name__} objects cannot be used, because the connection is not "
+                "made by the grpc package; use ca_file and server_name, or insecure=True"
+            )
+        if compression is not None and compression != 0:  # grpc.Compression.NoCompression is 0
+            raise ValueError("compression: is not supported; leave it out, or use grpc.Compression.NoCompression")
+        texts = {
+            "address": _text("address", address),
+            "api_key": _text("api_key", api_key),
+            "ca_file": _path("ca_file", ca_file),
+            "server_name": _text("server_name", server_name),
+            "user_agent": _text("user_agent", user_agent),
+        }
+        options = _abi.ClientOptions(struct_size=ctypes.sizeof(_abi.ClientOptions))
+        buffers = []
+        for name, text in texts.items():
+            buffer = ctypes.create_string_buffer(text, max(len(text), 1))
+            buffers.append(buffer)  # alive until the call below
+            setattr(options, name, _abi.Text(ctypes.addressof(buffer), len(text)))
+        options.insecure = _flag("insecure", insecure)
+        options.telemetry_off = 1 - _flag("telemetry", telemetry)
+        if grpc_timeout is not None:
+            # 0 is the library's word for its default; here it is as wrong as a negative timeout.
+            options.flow_end_timeout_ns = _nanoseconds("grpc_timeout", grpc_timeout) or -1
+        if max_pending_calls is not None:
+            if type(max_pending_calls) is not int:
+                raise TypeError(f"max_pending_calls: must be int, not {type(max_pending_calls).__name__}")
+            if not 0 < max_pending_calls < 2**63:
+                raise errors.InvalidArgumentError(
+                    f"max_pending_calls: is {max_pending_calls}; must be at least 1", Code.ERROR_INVALID_ARGUMENT
+                )
+            options.max_pending_calls = max_pending_calls
+        library = _library.load()
+        handle = ctypes.c_uint64()
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        try:
+            code = library.new_client(ctypes.byref(options), ctypes.byref(handle), ctypes.byref(error))
+            if code != OK:
+                raise library.failure(code, error)
+            return cls(library, handle.value, address)
+        except BaseException:
+            if handle.value:  # interrupted
+                library.client_close(handle.value, _FORGOTTEN_NS, None)
+            raise
+
+    def __repr__(self) -> str:
+        return f"<ApertureClient {self._address}{' closed' if self._closed else ''}>"
+
+    def start_flow(self, control_point: str, params: Optional[FlowParams] = None) -> Flow:
+        """Ask whether the work at a control point may run.
+
+        Without a running event loop this waits for the decision, at most for params.check_timeout. In a running event
+        loop it does not wait, and the flow should be awaited. A flow that cannot be decided is no exception: it is
+        Unreachable, and runs unless it is in ramp mode.
+
+        Raises TypeError or ValueError for an argument that is wrong, and ClosedError when the client is closed.
+        """
+        if params is None:
+            params = _DEFAULT_PARAMS
+        elif not isinstance(params, FlowParams):
+            raise TypeError(f"params: must be FlowParams, not {type(params).__name__}")
+        timeout = params.check_timeout
+        if timeout is _DEFAULT_CHECK_TIMEOUT:
+            timeout_ns = _abi.DEFAULT_CHECK_TIMEOUT_NS
+        else:
+            timeout_ns = _nanoseconds("check_timeout", timeout) or _MAX_NS
+        text, lengths = encode_flow(control_point, params.explicit_labels)
+        loop = running_loop()
+        queue = self._queue
+        memory = queue.memories.take_for(text, lengths)
+        try:
+            memory.set_flow_params(text, lengths, timeout_ns, params.ramp_mode)
+            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+                code = self._library.start_flow(
+                    self._handle, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
+                )
+            else:
+                code = self._library.start_flow_async(
+                    self._handle,
+                    memory.params_at,
+                    memory.spare.tag,
+                    memory.flow_at,
+                    memory.decision_at,
+                    memory.call_at,
+                    memory.error_at,
+                )
+                if code == PENDING:
+                    call = queue.keep(memory, loop, cancellable=True)
+                    flow = Flow(self, 0, memory.decision, call)
+                    if loop is None:
+                        self._join(flow, call)
+                    return flow
+            if code != OK:
+                raise self._failure(code, memory.error)
+            flow = Flow(self, memory.flow.value, memory.decision, None)
+            memory.flow.value = 0
+            return flow
+        except BaseException:
+            queue.recover(memory, cancel=True)
+            raise
+        finally:
+            queue.memories.put(memory)
+
+    def wait_ready(self, timeout: Timeout) -> Operation:
+        """Wait until the agent can be asked, so that a service does not begin with flows that fail open.
+
+        timeout is a timedelta or a number of seconds; 0 looks once. Raises NotReadyError, a TimeoutError whose message
+        says what the connection last met. In a running event loop, await what this returns: the error is raised there.
+        """
+        timeout_ns = _nanoseconds_or_seconds("timeout", timeout)
+        loop = running_loop()
+        queue = self._queue
+        memory = queue.memories.take()
+        try:
+            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+                code = self._library.client_wait_ready(self._handle, timeout_ns, memory.error_at)
+            else:
+                code = self._library.client_wait_ready_async(
+                    self._handle, timeout_ns, memory.spare.tag, memory.call_at, memory.error_at
+                )
+                if code == PENDING:
+                    call = queue.keep(memory, loop, cancellable=True)
+                    operation = Operation(call, self._finish_wait_ready)
+                    if loop is None:
+                        self._join(operation, call)
+                        operation._result()
+                    return operation
+            if code != OK:
+                raise self._failure(code, memory.error)
+            return Operation()
+        except BaseException:
+            queue.recover(memory, cancel=True)
+            raise
+        finally:
+            queue.memories.put(memory)
+
+    def _finish_wait_ready(self, code: int) -> Optional[errors.ApertureError]:
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        if code == Code.ERROR_TIMEOUT:
+            # A completion has no message. To look once more gives it, or finds the client ready after all.
+            code = self._library.client_wait_ready(self._handle, 0, ctypes.byref(error))
+        return None if code == OK else self._failure(code, error)
+
+    def stats(self) -> Stats:
+        """Return the counters of this client."""
+        stats = _abi.Stats(struct_size=ctypes.sizeof(_abi.Stats))
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        code = self._library.client_stats(self._handle, ctypes.byref(stats), ctypes.byref(error))
+        if code != OK:
+            raise self._failure(code, error)
+        return Stats(*[getattr(stats, name) for name in Stats._fields])
+
+    def close(self, timeout: Optional[Timeout] = None) -> Operation:
+        """Close the client: waiting calls end as unreachable, telemetry is sent, the connection is closed.
+
+        timeout is a timedelta or a number of seconds, by default 5. Telemetry that could not be sent by then is lost,
+        which is logged. Without a running event loop this waits; in one, await what this returns. Its flows can still
+        be read and ended. A second close waits for the first.
+        """
+        timeout_ns = 0 if timeout is None else _nanoseconds_or_seconds("timeout", timeout) or 1
+        loop = running_loop()
+        with self._lock:
+            call = self._closing
+            if call is None:
+                if self._closed:
+                    return Operation()
+                call = self._begin_close(timeout_ns)
+        if loop is None:
+            self._queue.join_all(but=call)
+            call.join()
+            self._report_close(call.code)
+            return Operation()
+        self._queue.watch(call, loop)
+        return Operation(call, self._report_close)
+
+    def _begin_close(self, timeout_ns: int) -> Call:
+        queue = self._queue
+        memory = queue.memories.take()
+        try:
+            code = self._library.client_close_async(
+                self._handle, timeout_ns, memory.spare.tag, memory.call_at, memory.error_at
+            )
+            if code != PENDING:
+                raise self._failure(code, memory.error)
+            _unfinished.add(self)
+            call = queue.keep(memory, None, cancellable=False)
+            call.after = self._finish_close
+            self._closing = call
+            return call
+        finally:
+            queue.memories.put(memory)
+
+    def _finish_close(self, code: int) -> None:
+        if not self._closed:
+            self._closed = True
+            self._queue.settle_all(Code.ERROR_CLOSED)
+            self._queue.shut()
+            self._closing = None
+            _unfinished.discard(self)
+
+    def _report_close(self, code: int) -> None:
+        if code != OK:
+            _logger.warning("closing the client of %s: %s", self._address, self._library.failure(code))
+
+    def __enter__(self) -> "ApertureClient":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "ApertureClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        await self.close()
+
+    def __del__(
+        self,
+        finalizing: Callable[[], bool] = sys.is_finalizing,
+        warn: Callable[..., None] = warnings.warn,
+    ) -> None:
+        if finalizing() or self._closed or self._closing is not None:
+            return
+        warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        self._close_now(_FORGOTTEN_NS)
+
+    def _close_now(self, timeout_ns: int) -> None:
+        """Close a client that nobody closed."""
+        self._closed = True
+        self._library.client_close(self._handle, timeout_ns, None)
+        self._queue.shut()
+
+    def _join(self, outcome: "Union[Flow, Operation]", call: Call) -> None:
+        """Wait in this thread. An exception in between, such as KeyboardInterrupt, cancels the call."""
+        try:
+            outcome._join()
+        except BaseException:
+            if not call.done:
+                call.cancel()
+                call.claim()
+            raise
+
+    def _failure(self, code: int, error: _abi.Error) -> errors.ApertureError:
+        if code == Code.ERROR_INVALID_HANDLE and (self._closed or self._closing is not None):
+            return errors.ClosedError("the client is closed", Code.ERROR_CLOSED)
+        return self._library.failure(code, error)
+
+
+_DEFAULT_PARAMS = FlowParams()
+
+_open: "weakref.WeakSet[ApertureClient]" = weakref.WeakSet()
+_unfinished: set[ApertureClient] = set()  # being closed, and perhaps awaited by nobody
+
+
+def _at_exit() -> None:
+    """Send what telemetry is left, in a bounded time."""
+    for client in list(_unfinished):
+        closing = client._closing
+        if closing is not None:
+            client._queue.join_all(but=closing)
+            closing.join()
+    deadline = time.monotonic_ns() + _EXIT_NS
+    for client in list(_open):
+        if not client._closed and client._closing is None:
+            client._close_now(max(1, deadline - time.monotonic_ns()))
+
+
+atexit.register(_at_exit)
+
+
+def _text(name: str, value: Optional[str]) -> bytes:
+    if value is None and name != "address":
+        return b""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: must be str, not {type(value).__name__}")
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _path(name: str, value: Union[str, "os.PathLike[str]", None]) -> bytes:
+    if value is None:
+        return b""
+    try:
+        return os.fsencode(value)
+    except TypeError:
+        raise TypeError(f"{name}: must be str or os.PathLike, not {type(value).__name__}") from None
+
+
+def _flag(name: str, value: bool) -> int:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: must be bool, not {type(value).__name__}")
+    return int(value)
+
+
+def _nanoseconds(name: str, value: timedelta) -> int:
+    """Return a duration in nanoseconds, cut to what fits into 64 bits."""
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name}: must be datetime.timedelta, not {type(value).__name__}")
+    nanoseconds = ((value.days * 86400 + value.seconds) * 1_000_000 + value.microseconds) * 1000
+    if -_MAX_NS <= nanoseconds <= _MAX_NS:
+        return nanoseconds
+    return _MAX_NS if nanoseconds > 0 else -_MAX_NS
+
+
+def _nanoseconds_or_seconds(name: str, value: Timeout) -> int:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if math.isnan(value):
+            raise errors.InvalidArgumentError(f"{name}: is not a number", Code.ERROR_INVALID_ARGUMENT)
+        limit = _MAX_NS // 1_000_000_000
+        return int(max(-limit, min(value, limit)) * 1_000_000_000)
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name}: must be datetime.timedelta or a number of seconds, not {type(value).__name__}")
+    return _nanoseconds(name, value)

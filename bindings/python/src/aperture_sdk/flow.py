@@ -1,0 +1,397 @@
+"""Flows: pieces of work that asked whether they may run."""
+
+import ctypes
+import enum
+import json
+import logging
+import sys
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from . import _abi, errors
+from ._abi import Code
+from ._calls import OK, PENDING, Call, Outcome, running_loop
+from ._memory import DECISION
+
+if TYPE_CHECKING:
+    from .client import ApertureClient
+
+__all__ = [
+    "EndResponse",
+    "Flow",
+    "FlowDecision",
+    "FlowEndResponse",
+    "FlowStatus",
+    "InflightRequestRef",
+    "RejectReason",
+    "TokenReturnStatus",
+    "UnreachableReason",
+]
+
+_logger = logging.getLogger("aperture-py")
+
+UnreachableReason = errors.UnreachableReason
+
+
+class FlowDecision(enum.Enum):
+    """What was decided about a flow."""
+
+    Accepted = 0
+    Rejected = 1
+    Unreachable = 2
+
+
+class RejectReason(enum.Enum):
+    """Which kind of component rejected a flow."""
+
+    NONE = 0  # the flow was not rejected
+    RATE_LIMITED = 1  # a rate limiter or a concurrency limiter
+    NO_TOKENS = 2  # a scheduler
+    NOT_SAMPLED = 3  # a sampler
+    NO_MATCHING_RAMP = 4  # in ramp mode, no load ramp admitted the flow
+
+
+class FlowStatus(enum.Enum):
+    """How the work of a flow went."""
+
+    OK = 0
+    Error = 1
+
+
+_DECISIONS = tuple(FlowDecision)
+
+# Where the fields of a decision are.
+_, _DECISION, _SHOULD_RUN, _REJECT_REASON, _UNREACHABLE_REASON, _HTTP_STATUS, _, _RETRY_AFTER_NS = range(
+    len(_abi.Decision._fields_)
+)
+
+
+class Flow(Outcome["Flow"]):
+    """A piece of work that asked whether it may run. ApertureClient.start_flow makes it.
+
+    Without a running event loop it is decided. In a running event loop it may be pending: await it to wait for the
+    decision without blocking the loop. Without an await, the first use waits for it.
+
+    End every flow, whether it runs or not: call end(), or use the flow in a with or async with block, which also sets
+    the status Error when an exception leaves it. Its methods may be called in any thread.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_client",
+        "_details",
+        "_ended",
+        "_failure",
+        "_handle",
+    )
+
+    def __init__(self, client: "ApertureClient", handle: int, decision: _abi.Decision, call: Optional[Call]) -> None:
+        self._client = client
+        self._handle = handle
+        self._call = call
+        self._steps = None
+        self._ended = False
+        self._failure: Optional[errors.ApertureError] = None
+        # The fields of aperture_decision.
+        self._details: tuple[int, ...] = DECISION.unpack_from(decision) if call is None else ()
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if finalizing():
+            return
+        if self._handle:
+            self._client._library.flow_close(self._handle, None)
+        elif self._call is not None and not self._call.done:
+            self._call.cancel()
+
+    def __repr__(self) -> str:
+        if self._call is not None:
+            state = "pending"
+        elif self._failure is not None:
+            state = "cancelled"
+        else:
+            state = _DECISIONS[self._details[_DECISION]].name
+        return f"<Flow {state}{' ended' if self._ended else ''}>"
+
+    @property
+    def decision(self) -> FlowDecision:
+        """What was decided."""
+        self._wait()
+        return _DECISIONS[self._details[_DECISION]]
+
+    @property
+    def success(self) -> bool:
+        """Whether there is a decision, of either kind. Without one the flow is Unreachable, and error() says why."""
+        self._wait()
+        return self._details[_DECISION] != _abi.DecisionType.UNREACHABLE
+
+    def should_run(self) -> bool:
+        """Whether to do the work. True as well when nothing could be decided, except in ramp mode."""
+        if self._call is not None or self._failure is not None:
+            self._wait()
+        return self._details[_SHOULD_RUN] == 1
+
+    @property
+    def reject_reason(self) -> RejectReason:
+        """Which kind of component rejected the flow."""
+        self._wait()
+        return RejectReason(self._details[_REJECT_REASON])
+
+    @property
+    def unreachable_reason(self) -> UnreachableReason:
+        """Why nothing was decided."""
+        self._wait()
+        return UnreachableReason(self._details[_UNREACHABLE_REASON])
+
+    def http_response_code(self) -> int:
+        """The HTTP status to answer with: 200 when the work should run, else the policy's, or 429, 503 or 403."""
+        self._wait()
+        return self._details[_HTTP_STATUS]
+
+    def retry_after(self) -> Optional[timedelta]:
+        """How long a rejected caller should wait before it tries again, or None when the decision does not say."""
+        self._wait()
+        nanoseconds = self._details[_RETRY_AFTER_NS]
+        if nanoseconds == _abi.NO_RETRY_AFTER:
+            return None
+        return timedelta(microseconds=-(-nanoseconds // 1000))  # rounded up: a try that is too early is rejected
+
+    def error(self) -> Optional[errors.ApertureError]:
+        """Why there is no decision, or None when there is one."""
+        self._join()
+        if self._failure is not None or self._details[_DECISION] != _abi.DecisionType.UNREACHABLE:
+            return self._failure
+        failure = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        code = self._client._library.flow_error(self._handle, ctypes.byref(failure), None)
+        if code != OK:
+            return self._client._library.failure(code)
+        message = failure.message.decode("utf-8", "replace")
+        return errors.UnreachableError(message, reason=UnreachableReason(self._details[_UNREACHABLE_REASON]))
+
+    def set_status(self, status: FlowStatus) -> None:
+        """Say how the work went; without this it went well. The last status before end() counts."""
+        if not isinstance(status, FlowStatus):
+            raise TypeError(f"status: must be FlowStatus.OK or FlowStatus.Error, not {type(status).__name__}")
+        self._wait()
+        library = self._client._library
+        code = library.flow_set_status(self._handle, status._value_, None)
+        if code == Code.ERROR_ALREADY_ENDED:
+            _logger.warning("set_status comes after the end of the flow and has no effect")
+        elif code != OK:
+            raise library.failure(code)
+
+    def end(self) -> "EndResponse":
+        """End the flow: give back the in-flight tokens that it holds, and send its telemetry. Never raises.
+
+        Only a flow that holds in-flight tokens has to wait for the agent. In a running event loop it does not wait
+        then: await the response to know how it went. The tokens are given back either way.
+        """
+        if self._call is not None:
+            self._join()
+        if self._failure is not None:
+            return EndResponse(self, None, self._failure, False)
+        library = self._client._library
+        if self._ended:  # perhaps the first end still waits for the agent
+            return EndResponse(self, None, library.failure(Code.ERROR_ALREADY_ENDED), False)
+        self._ended = True
+        queue = self._client._queue
+        memory = queue.memories.take()
+        try:
+            # The form that does not wait ends most flows at once, and lets Ctrl-C interrupt the wait for the others.
+            code = library.flow_end_async(
+                self._handle, memory.spare.tag, memory.end_result_at, memory.call_at, memory.error_at
+            )
+            if code == PENDING:
+                loop = running_loop()
+                response = EndResponse(self, queue.keep(memory, loop, cancellable=False), None, False)
+                if loop is None:
+                    response._join()
+                return response
+            if code == OK:
+                return EndResponse(self, None, None, memory.end_result.flow_end_answered == 1)
+            return EndResponse(self, None, library.failure(code, memory.error), False)
+        except BaseException:
+            queue.recover(memory, cancel=False)  # an interrupt: the end goes on
+            raise
+        finally:
+            queue.memories.put(memory)
+
+    def __enter__(self) -> "Flow":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._leave(kind)
+
+    async def __aenter__(self) -> "Flow":
+        return await self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        response = self._leave(kind)
+        if response is not None:
+            await response
+
+    def _leave(self, kind: Optional[type[BaseException]]) -> "Optional[EndResponse]":
+        """End the flow, unless that was done, at the end of a with block."""
+        if self._ended:
+            return None
+        self._join()
+        if kind is not None and self._failure is None:
+            self.set_status(FlowStatus.Error)
+        return self.end()
+
+    def _wait(self) -> None:
+        """Make sure that there is a decision."""
+        if self._call is not None:
+            self._join()
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    def _settle(self) -> None:
+        library = self._client._library
+        with self._client._queue.condition:
+            call = self._call
+            if call is None:
+                return
+            if call.flow:
+                decision = _abi.Decision(struct_size=ctypes.sizeof(_abi.Decision))
+                library.flow_decision(call.flow, ctypes.byref(decision), None)
+                self._details = DECISION.unpack_from(decision)
+                self._handle, call.flow = call.flow, 0
+            else:
+                self._failure = library.failure(call.code)
+            self._call = None
+
+    def _result(self) -> "Flow":
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        return self
+
+
+@dataclass(frozen=True)
+class InflightRequestRef:
+    """Names what a flow held of a concurrency limiter or scheduler."""
+
+    policy_name: str = ""
+    policy_hash: str = ""
+    component_id: str = ""
+    label: str = ""
+    request_id: str = ""
+    tokens: float = 0.0
+
+
+@dataclass(frozen=True)
+class TokenReturnStatus:
+    """Says whether something that a flow held was given back."""
+
+    inflight_request_ref: InflightRequestRef
+    returned: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class FlowEndResponse:
+    """The agent's answer to the end of a flow that held in-flight tokens."""
+
+    token_return_statuses: list[TokenReturnStatus] = field(default_factory=list)
+
+
+class EndResponse(Outcome["EndResponse"]):
+    """How a flow ended. It can be used at once, or awaited; awaited, it never blocks the event loop."""
+
+    __slots__ = ("__weakref__", "_answered", "_error", "_flow", "_response")
+
+    def __init__(self, flow: Flow, call: Optional[Call], error: Optional[errors.ApertureError], answered: bool) -> None:
+        self._flow = flow
+        self._call = call
+        self._steps = None
+        self._error = error
+        self._answered = answered
+        self._response: Optional[FlowEndResponse] = None
+
+    def __repr__(self) -> str:
+        return "<EndResponse pending>" if self._call is not None else f"<EndResponse error={self._error!r}>"
+
+    def get_error(self) -> Optional[errors.ApertureError]:
+        """What went wrong, or None: the flow was ended before, or its in-flight tokens could not be given back.
+
+        A flow about which nothing was decided ends without an error.
+        """
+        self._join()
+        return self._error
+
+    def get_flow_end_response(self) -> Optional[FlowEndResponse]:
+        """The agent's answer, or None when the flow held no in-flight tokens or there was no answer."""
+        self._join()
+        if self._answered and self._response is None:
+            self._response = self._decode()
+        return self._response
+
+    @property
+    def error(self) -> Optional[errors.ApertureError]:
+        """The same as get_error()."""
+        return self.get_error()
+
+    @property
+    def flow_end_response(self) -> Optional[FlowEndResponse]:
+        """The same as get_flow_end_response()."""
+        return self.get_flow_end_response()
+
+    def _decode(self) -> FlowEndResponse:
+        library = self._flow._client._library
+        length = ctypes.c_size_t()
+        buffer = ctypes.create_string_buffer(4096)
+        code = library.flow_end_response(self._flow._handle, buffer, len(buffer), ctypes.byref(length), None)
+        if code == Code.ERROR_BUFFER_TOO_SMALL:
+            buffer = ctypes.create_string_buffer(length.value)
+            code = library.flow_end_response(self._flow._handle, buffer, len(buffer), ctypes.byref(length), None)
+        if code != OK:
+            raise library.failure(code)
+        statuses = json.loads(buffer.raw[: length.value]).get("token_return_statuses", [])
+        return FlowEndResponse([_token_return_status(status) for status in statuses])
+
+    def _settle(self) -> None:
+        flow = self._flow
+        library = flow._client._library
+        with flow._client._queue.condition:
+            call = self._call
+            if call is None:
+                return
+            result = _abi.EndResult(struct_size=ctypes.sizeof(_abi.EndResult))
+            error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+            code = library.flow_end_result(flow._handle, ctypes.byref(result), ctypes.byref(error))
+            if code == PENDING or call.code == Code.ERROR_ALREADY_ENDED:
+                self._error = library.failure(call.code)
+            elif code != OK:
+                self._error = library.failure(code, error)
+            self._answered = result.flow_end_answered == 1
+            self._call = None
+
+    def _result(self) -> "EndResponse":
+        return self
+
+
+def _token_return_status(status: dict[str, Any]) -> TokenReturnStatus:
+    reference = status.get("inflight_request_ref", {})
+    return TokenReturnStatus(
+        inflight_request_ref=InflightRequestRef(
+            policy_name=reference.get("policy_name", ""),
+            policy_hash=reference.get("policy_hash", ""),
+            component_id=reference.get("component_id", ""),
+            label=reference.get("label", ""),
+            request_id=reference.get("request_id", ""),
+            tokens=float(reference.get("tokens", 0)),
+        ),
+        returned=status.get("returned", False),
+        error=status.get("error", ""),
+    )
