@@ -8,29 +8,132 @@ CC      ?= gcc
 CXX     ?= g++
 
 BUILD   := build
-VENV    := $(BUILD)/venv
-ABI     := abi/aperture.yaml $(wildcard abi/generate/*.go abi/generate/templates/*)
-
-# The library: only its own symbols, a SONAME, read-only relocations, nothing bound lazily, and Go's own DNS and user
-# look-ups, which need no thread per call. -buildid= and -trimpath make the build the same in every folder.
-SONAME  := libaperture.so.0
-LINKER  := -Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/aperture.map -Wl,-z,relro -Wl,-z,now
-GOFLAGS_LIBRARY := -buildmode=c-shared -trimpath -buildvcs=false -tags netgo,osusergo \
-                   -ldflags "-s -w -buildid= -extldflags '$(LINKER)'"
-
 LIBRARY := $(BUILD)/libaperture.so
-GO_FILES = $(shell find abi capi core cmd tests -name '*.go' -o -name '*.c' -not -path '*/examples/*') go.mod include/aperture.h
+VENV    := $(BUILD)/venv
+MODULES := bindings/node/node_modules/.package-lock.json
+
+# Only the library's own symbols, a SONAME, read-only relocations, nothing bound lazily, and Go's own look-ups of hosts
+# and users, which need no thread per call. -trimpath and an empty build id make the build the same in every folder.
+SONAME    := libaperture.so.0
+LINKER    := -Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/aperture.map -Wl,-z,relro -Wl,-z,now
+GO_BUILD  := $(GO) build -trimpath -buildvcs=false
+GO_SOURCES := $(shell find capi core cmd tests -name '*.go' -o -name '*.c' -o -name '*.h') go.mod go.sum
+
+C_FLAGS := -Wall -Wextra -pedantic -Werror -Iinclude
+C_LINK  := -L$(BUILD) -laperture
 
 .PHONY: help
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
+# ---- What the tests stand on ----
+
 .PHONY: build
 build: $(LIBRARY) $(BUILD)/aperture-local ## Build the library and aperture-local into build/.
 
-$(LIBRARY): $(GO_FILES) capi/aperture.map
-	@mkdir -p $(BUILD)
-	$(GO) build $(GOFLAGS_LIBRARY) -o $@ ./capi
+$(LIBRARY): $(GO_SOURCES) capi/aperture.map include/aperture.h
+	$(GO_BUILD) -buildmode=c-shared -tags netgo,osusergo \
+		-ldflags "-s -w -buildid= -extldflags '$(LINKER)'" -o $@ ./capi
 	@rm -f $(BUILD)/libaperture.h
 	@ln -sf libaperture.so $(BUILD)/$(SONAME)
+
+$(BUILD)/aperture-local: $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./cmd/aperture-local
+
+$(BUILD)/fakeagent: $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./tests/fakeagent/cmd/fakeagent
+
+$(BUILD)/testcert: $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./tests/testcert/cmd/testcert
+
+$(BUILD)/staticcheck: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o $(CURDIR)/$@ honnef.co/go/tools/cmd/staticcheck
+
+# The demo needs an interpreter and nothing else; the checks need the packages of requirements-dev.txt.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: bindings/python/requirements-dev.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+$(MODULES): bindings/node/package-lock.json bindings/node/package.json
+	cd bindings/node && $(NPM) ci --silent
+	@touch $@
+
+$(BUILD)/examples/checkout: examples/c/checkout.c include/aperture.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -std=c99 $(C_FLAGS) $< -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
+
+BINARIES := $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/fakeagent $(BUILD)/testcert
+
+# ---- Demo ----
+
+.PHONY: demo
+demo: $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/examples/checkout $(VENV)/bin/python $(MODULES) ## Run one trace from C, Python and Node, in process and over gRPC.
+	@NODE=$(NODE) $(PYTHON) examples/demo.py
+
+# ---- Tests ----
+
+.PHONY: test
+test: check-generated check-go test-go test-abi test-c test-python test-node ## Run every check and every suite.
+	@echo "make test: every suite has passed"
+
+.PHONY: check-go
+check-go: $(BUILD)/staticcheck $(LIBRARY) ## gofmt, go vet, staticcheck, and core without cgo.
+	@test -z "$$(gofmt -l abi capi core cmd tests tools)" || { gofmt -d abi capi core cmd tests tools; exit 1; }
+	$(GO) vet ./...
+	cd tools && $(GO) vet ./...
+	$(BUILD)/staticcheck ./...
+	CGO_ENABLED=0 $(GO) build ./core/... ./cmd/...
+
+.PHONY: test-go
+test-go: ## The Go packages, under the race detector.
+	$(GO) test -race ./abi/... ./capi/... ./core/... ./cmd/... ./tests/fakeagent/... ./tests/testcert/...
+
+.PHONY: test-abi
+test-abi: $(LIBRARY) ## The built library, loaded as a foreign caller would.
+	$(GO) test -count=1 ./tests/abi/...
+
+.PHONY: test-c
+test-c: $(LIBRARY) ## The header and the library from C and C++.
+	CC=$(CC) CXX=$(CXX) BUILD=$(BUILD) sh tests/c/run.sh
+
+.PHONY: test-python
+test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, pytest.
+	cd bindings/python && $(CURDIR)/$(VENV)/bin/ruff check && $(CURDIR)/$(VENV)/bin/mypy && $(CURDIR)/$(VENV)/bin/pytest -q
+
+.PHONY: test-node
+test-node: $(BINARIES) $(MODULES) ## The Node package: tsc, node:test.
+	cd bindings/node && ./node_modules/.bin/tsc -p test/types && $(NODE) --test test/*.test.mjs test/*.test.cjs
+
+# ---- Generated files ----
+
+PROTO := aperture/flowcontrol/check/v1/check.proto
+
+.PHONY: generate
+generate: ## Make everything that is generated: protocol code, header, entry points, tables of the bindings.
+	$(GO) run ./abi/generate
+	cd tools && $(GO) run ./protogen ../proto .. $(PROTO)
+
+# Generates into the tree and compares with what was there before, committed or not.
+.PHONY: check-generated
+check-generated: ## Fail unless `make generate` leaves the tree as it is.
+	@sh tests/generated.sh
+
+# ---- Beside the tests ----
+
+.PHONY: bench
+bench: $(BINARIES) $(VENV)/bin/python $(MODULES) $(BUILD)/bench/flow $(BUILD)/bench/bare ## Measure what a flow costs, in ratios.
+	$(PYTHON) bench/run.py
+
+$(BUILD)/bench/flow: bench/flow.c include/aperture.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -O2 -std=c11 -Wall -Wextra -Werror -pthread -Iinclude $< -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
+
+$(BUILD)/bench/bare: bench/bare/main.go $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./bench/bare
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf $(BUILD) bindings/node/node_modules

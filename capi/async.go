@@ -10,6 +10,7 @@ import (
 
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/completion"
+	"github.com/libaperture/libaperture/capi/internal/handle"
 	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/core/check"
 )
@@ -103,19 +104,28 @@ func aperture_go_flow_end_async(flow C.uint64_t, tag C.uint64_t, result *C.apert
 	if err := optionalEndResult(result); err != nil {
 		return report(failure, err)
 	}
-	s := f.session
-	if f.EndNeedsCall() && !s.closing.Load() {
+	waits := f.EndNeedsCall()
+	ending, err := f.BeginEnd()
+	if err != nil {
+		return report(failure, err)
+	}
+	if waits {
+		s := f.session
 		// Ends are not limited in number: each belongs to a flow, and refusing one would keep its tokens.
 		number, err := s.spawnCall(abi.CompletionFlowEnd, uint64(tag), 0, func(ctx context.Context, pending *completion.Call) {
-			_, err := f.End(ctx)
+			_, err := ending.Finish(ctx)
 			s.endCall(pending, uint64(flow), err)
 		})
-		if !errors.Is(err, errClosing) {
+		switch {
+		case errors.Is(err, handle.ErrFull):
+			background(func() { _, _ = ending.Finish(context.Background()) })
+			return report(failure, err)
+		case !errors.Is(err, errClosing):
 			return pend(call, number, failure, err)
 		}
 	}
 	// Nothing to wait for: the flow holds no tokens, or its client is closed and says so at once.
-	ended, err := f.End(context.Background())
+	ended, err := ending.Finish(context.Background())
 	fillEndResult(result, ended)
 	return report(failure, err)
 }

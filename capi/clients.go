@@ -140,5 +140,8 @@ func (s *session) waitReady(ctx context.Context, limit time.Duration) error {
 	case check.UnreachableCancelled:
 		return errCancelled
 	}
+	if limit == 0 {
+		return &failure{abi.ErrorTimeout, fmt.Sprintf("the agent is not ready: %v", err)}
+	}
 	return &failure{abi.ErrorTimeout, fmt.Sprintf("the agent was not ready within %v: %v", limit, err)}
 }

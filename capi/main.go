@@ -11,6 +11,7 @@
 //	session.go      what stands behind a client's handle
 //	marshal.go      C structs to Go values and back
 //	failure.go      Go errors and panics to codes and messages
+//	silence.go      nothing is written to the host's stderr
 //	stack_bounds.c  why a call on a foreign stack is cheap
 package main
 

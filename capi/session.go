@@ -60,9 +60,14 @@ func abandon(flow *core.Flow) {
 		_, _ = flow.End(context.Background())
 		return
 	}
+	background(func() { _, _ = flow.End(context.Background()) })
+}
+
+// background runs what nobody waits for. It is short: everything that it may call has a deadline.
+func background(run func()) {
 	go func() {
 		defer func() { _ = recover() }() // a panic in a goroutine of ours must not end the host
-		_, _ = flow.End(context.Background())
+		run()
 	}()
 }
 

@@ -163,4 +163,3 @@ func answering(answer check.Answer) func(context.Context, *check.Request) (check
 	}
 	return func(context.Context, *check.Request) (check.Answer, error) { return answer, nil }
 }
-

@@ -192,9 +192,24 @@ type EndResult struct {
 // could not be given back, and ErrAlreadyEnded when the flow was ended before. A flow without a decision ends without
 // an error, since it holds nothing.
 func (f *Flow) End(ctx context.Context) (EndResult, error) {
+	ending, err := f.BeginEnd()
+	if err != nil {
+		return EndResult{}, err
+	}
+	return ending.Finish(ctx)
+}
+
+// EndingFlow is a flow that is ended but may still hold something. It is the second half of End, for a caller that
+// learns at once whether the flow was ended before but waits for the agent on another goroutine.
+type EndingFlow struct {
+	flow *Flow
+}
+
+// BeginEnd ends the flow, except for what it holds. Its error is ErrAlreadyEnded.
+func (f *Flow) BeginEnd() (EndingFlow, error) {
 	old := f.state.Or(stateEnding)
 	if old&stateEnding != 0 {
-		return EndResult{}, ErrAlreadyEnded
+		return EndingFlow{}, ErrAlreadyEnded
 	}
 	c := f.client
 	c.counts.ended.Add(1)
@@ -208,6 +223,12 @@ func (f *Flow) End(ctx context.Context) (EndResult, error) {
 			failed:   old&stateError != 0,
 		}, f.size)
 	}
+	return EndingFlow{f}, nil
+}
+
+// Finish gives back what the flow holds, as End does. It is called once.
+func (e EndingFlow) Finish(ctx context.Context) (EndResult, error) {
+	f := e.flow
 	if len(f.answer.InFlight) > 0 {
 		f.endResult.Response, f.endErr = f.giveBack(ctx)
 	}

@@ -558,7 +558,8 @@ APERTURE_API aperture_code aperture_new_client(const aperture_client_options *op
 APERTURE_API aperture_code aperture_client_wait_ready(aperture_client client, int64_t timeout_ns, aperture_error *error);
 
 /*
- * The asynchronous form of aperture_client_wait_ready.
+ * The asynchronous form of aperture_client_wait_ready. When its completion has an error, aperture_client_wait_ready
+ * with a timeout of 0 tells what the connection last met.
  *
  * @param client The client.
  * @param timeout_ns How long to wait at most, in nanoseconds; 0 looks once.
@@ -760,8 +761,8 @@ APERTURE_API aperture_code aperture_flow_end(aperture_flow flow, aperture_end_re
  * NULL: A NULL flow is an invalid handle. call must not be NULL; result may be.
  * Returns: APERTURE_OK; APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT,
  *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_ALREADY_ENDED, APERTURE_ERROR_UNREACHABLE,
- *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is left; the flow is not ended),
- *                       APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is left; the flow is ended, but no completion
+ *                       follows), APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t tag, aperture_end_result *result, aperture_call *call, aperture_error *error);
