@@ -4,8 +4,9 @@ GO      ?= go
 PYTHON  ?= python3
 NODE    ?= node
 NPM     ?= npm
-CC      ?= gcc
-CXX     ?= g++
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 
 BUILD   := build
 LIBRARY := $(BUILD)/libaperture.so
@@ -17,7 +18,7 @@ MODULES := bindings/node/node_modules/.package-lock.json
 SONAME    := libaperture.so.0
 LINKER    := -Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/aperture.map -Wl,-z,relro -Wl,-z,now
 GO_BUILD  := $(GO) build -trimpath -buildvcs=false
-GO_SOURCES := $(shell find capi core cmd tests -name '*.go' -o -name '*.c' -o -name '*.h') go.mod go.sum
+GO_SOURCES := $(shell find capi core cmd tests \( -name '*.go' -o -name '*.c' \) -not -name '*_test.*') go.mod go.sum
 
 C_FLAGS := -Wall -Wextra -pedantic -Werror -Iinclude
 C_LINK  := -L$(BUILD) -laperture
@@ -76,7 +77,7 @@ demo: $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/examples/checkout $(VENV)/bin/
 # ---- Tests ----
 
 .PHONY: test
-test: check-generated check-go test-go test-abi test-c test-python test-node ## Run every check and every suite.
+test: check-generated check-go test-go test-abi test-c test-demo test-readme test-python test-node ## Run every check and every suite.
 	@echo "make test: every suite has passed"
 
 .PHONY: check-go
@@ -106,6 +107,13 @@ test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, py
 .PHONY: test-node
 test-node: $(BINARIES) $(MODULES) ## The Node package: tsc, node:test.
 	cd bindings/node && ./node_modules/.bin/tsc -p test/types && $(NODE) --test test/*.test.mjs test/*.test.cjs
+
+.PHONY: test-readme
+test-readme: $(LIBRARY) $(VENV)/bin/python $(MODULES) ## The snippets of README.md.
+	CC=$(CC) GO=$(GO) NODE=$(NODE) $(VENV)/bin/python tests/readme/run.py
+
+.PHONY: test-demo
+test-demo: demo ## The demo, whose runtimes must agree.
 
 # ---- Generated files ----
 

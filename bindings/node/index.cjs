@@ -1,0 +1,8 @@
+'use strict';
+
+const { ApertureClient } = require('./lib/client.cjs');
+const { ApertureError } = require('./lib/errors.cjs');
+const { EndResponse, Flow } = require('./lib/flow.cjs');
+const { FlowDecision, FlowStatus, RejectReason } = require('./lib/names.cjs');
+
+module.exports = { ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason };

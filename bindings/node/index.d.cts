@@ -1,0 +1,243 @@
+/** Describes the client to make. */
+export interface ClientOptions {
+  /**
+   * `host:port`, `dns:///name:port` or `unix:///path` reach an agent over gRPC; `local:` decides in this process and
+   * accepts everything; `local:policies.yaml` decides in this process by that file.
+   */
+  readonly address: string;
+  /** Sent as `x-api-key` with every call; printable ASCII. */
+  readonly apiKey?: string | undefined;
+  /** No TLS. Without it the agent's certificate is checked. */
+  readonly insecure?: boolean | undefined;
+  /** Path of a PEM file with the authorities to trust, instead of the system's. */
+  readonly caFile?: string | undefined;
+  /** Name that the agent's certificate must have, instead of the host of the address. */
+  readonly serverName?: string | undefined;
+  /** Put in front of the library's own user agent. */
+  readonly userAgent?: string | undefined;
+  /** Whether a span is sent for each flow that ends; true if left out. */
+  readonly telemetry?: boolean | undefined;
+  /** How long giving back in-flight tokens may take, in milliseconds. 0 or left out: one second. */
+  readonly flowEndTimeoutMs?: number | undefined;
+  /** How many calls may be pending; a flow over it is decided at once as unreachable. 0 or left out: 65,536. */
+  readonly maxPendingCalls?: number | undefined;
+  /** Not usable here: gRPC objects cannot reach the library. A value is refused with what to give instead. */
+  readonly channelCredentials?: undefined;
+  /** Not usable here. A value is refused with what to give instead. */
+  readonly channelOptions?: undefined;
+}
+
+/** Describes the flow to start. It is read during the call only, and never changed. */
+export interface FlowParams {
+  /** Describe the flow. Lone surrogates become U+FFFD. Together they may have 4,000,000 bytes. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Reject unless a load ramp admits the flow, also when the agent is unreachable. */
+  readonly rampMode?: boolean | undefined;
+  /** How long the decision may take, in milliseconds: 200 if left out, at most 24 hours; 0 means those 24 hours. */
+  readonly checkTimeoutMs?: number | undefined;
+  /** Upstream's form of the timeout. */
+  readonly grpcCallOptions?: GrpcCallOptions | undefined;
+  /** Upstream's; it means nothing there either. */
+  readonly tryConnect?: boolean | undefined;
+}
+
+export interface GrpcCallOptions {
+  /**
+   * When the decision must be there: milliseconds since 1970, or a Date; Infinity means 24 hours. A time in the past is
+   * refused, so that params that are used again do not fail open unnoticed. Give checkTimeoutMs for those.
+   */
+  readonly deadline?: Date | number | undefined;
+}
+
+/** How the work of a flow went. */
+export declare const FlowStatus: {
+  readonly OK: 'OK';
+  readonly Error: 'Error';
+};
+export type FlowStatus = (typeof FlowStatus)[keyof typeof FlowStatus];
+
+/** What was decided about a flow. */
+export declare const FlowDecision: {
+  readonly Accepted: 'Accepted';
+  readonly Rejected: 'Rejected';
+  /** Nothing was decided: the flow runs (fail-open), except in ramp mode. */
+  readonly Unreachable: 'Unreachable';
+};
+export type FlowDecision = (typeof FlowDecision)[keyof typeof FlowDecision];
+
+/** What rejected a flow. */
+export declare const RejectReason: {
+  /** The flow was not rejected. */
+  readonly None: 'NONE';
+  /** A rate limiter or a concurrency limiter. */
+  readonly RateLimited: 'RATE_LIMITED';
+  /** A scheduler. */
+  readonly NoTokens: 'NO_TOKENS';
+  /** A sampler. */
+  readonly NotSampled: 'NOT_SAMPLED';
+  /** In ramp mode, no load ramp admitted the flow. */
+  readonly NoMatchingRamp: 'NO_MATCHING_RAMP';
+};
+export type RejectReason = (typeof RejectReason)[keyof typeof RejectReason];
+
+export type ApertureErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'INVALID_HANDLE'
+  | 'CLOSED'
+  | 'ALREADY_ENDED'
+  | 'UNREACHABLE'
+  | 'TIMEOUT'
+  | 'CANCELLED'
+  | 'POLICY'
+  | 'BUFFER_TOO_SMALL'
+  | 'RESOURCE_EXHAUSTED'
+  | 'INTERNAL'
+  /** The shared library is missing, or of another version. */
+  | 'LIBRARY_NOT_LOADED';
+
+/** What went wrong with a call: a code to test and a message to read. */
+export declare class ApertureError extends Error {
+  private constructor();
+  readonly name: 'ApertureError';
+  readonly code: ApertureErrorCode;
+}
+
+/** A time span. */
+export interface Duration {
+  readonly seconds: number;
+  /** 0 to 999,999,999. */
+  readonly nanos: number;
+}
+
+/** The agent's answer to the end of a flow. */
+export interface FlowEndResponse {
+  readonly tokenReturnStatuses: readonly TokenReturnStatus[];
+}
+
+export interface TokenReturnStatus {
+  readonly inflightRequestRef: InflightRequestRef;
+  /** Whether the agent still knew the admission. */
+  readonly returned: boolean;
+  readonly error: string;
+}
+
+export interface InflightRequestRef {
+  readonly policyName: string;
+  readonly policyHash: string;
+  readonly componentId: string;
+  readonly label: string;
+  readonly requestId: string;
+  readonly tokens: number;
+}
+
+/** What ending a flow did. */
+export declare class EndResponse {
+  private constructor();
+  /** The agent's answer, or null when no in-flight tokens had to be given back or the agent did not answer. */
+  getResponse(): FlowEndResponse | null;
+  /** What went wrong, or null. */
+  getError(): ApertureError | null;
+}
+
+/** One flow, from its decision to its end. Every flow is to be ended once, whether it ran or not. */
+export declare class Flow {
+  private constructor();
+  /** Whether the work should run. */
+  shouldRun(): boolean;
+  /** Accepted, rejected or unreachable. */
+  decision(): FlowDecision;
+  /** What rejected the flow. */
+  rejectReason(): RejectReason;
+  /**
+   * The HTTP status to answer with: 200 when the work should run; else the policy's, or 429, 503 or 403 by the reject
+   * reason; 503 when unreachable in ramp mode.
+   */
+  httpResponseCode(): number;
+  /** How long a rejected caller should wait before it tries again, or null when the decision names no time. */
+  retryAfter(): Duration | null;
+  /** Why nothing was decided, or null when there is a decision. */
+  error(): ApertureError | null;
+  /** Says how the work went; OK if it is never called. The last status before the end counts. */
+  setStatus(status: FlowStatus): void;
+  /**
+   * Ends the flow: gives back the in-flight tokens that it holds, and queues its span. Never rejects; a flow that was
+   * ended before gets an error with code ALREADY_ENDED.
+   */
+  end(): Promise<EndResponse>;
+}
+
+/** Counters of a client since it was made. */
+export interface Stats {
+  /** Flows that were accepted. */
+  readonly flowsAccepted: number;
+  /** Flows that were rejected. */
+  readonly flowsRejected: number;
+  /** Flows about which nothing was decided, for any of the reasons that follow. */
+  readonly flowsUnreachable: number;
+  /** No answer in time. */
+  readonly unreachableTimeout: number;
+  /** No connection. */
+  readonly unreachableUnavailable: number;
+  /** An error of the agent. */
+  readonly unreachableAgentError: number;
+  /** Refused by the agent or not trusted. */
+  readonly unreachableMisconfigured: number;
+  /** Given up by the caller. */
+  readonly unreachableCancelled: number;
+  /** The client was closed meanwhile. */
+  readonly unreachableClosed: number;
+  /** Too many calls were pending. */
+  readonly unreachableOverloaded: number;
+  /** Flows that were ended. */
+  readonly flowsEnded: number;
+  /** Ends whose in-flight tokens could not be given back. */
+  readonly flowEndsFailed: number;
+  /** Spans that the agent took. */
+  readonly spansExported: number;
+  /** Spans that were lost because the queue was full or the agent did not take them. */
+  readonly spansDropped: number;
+  /** Spans that wait. */
+  readonly spansQueued: number;
+  /** Flows whose labels were not UTF-8 and were repaired. */
+  readonly flowsSanitised: number;
+  /** Calls that are pending. */
+  readonly callsPending: number;
+}
+
+/** A client: a connection to one Aperture agent, or an engine in this process, with its telemetry. */
+export declare class ApertureClient {
+  /**
+   * Starts to connect in the background; an agent that is down is no error here. Policy files of a local address are
+   * read before it returns.
+   * @throws {ApertureError} INVALID_ARGUMENT, POLICY, LIBRARY_NOT_LOADED, RESOURCE_EXHAUSTED.
+   */
+  constructor(options: ClientOptions);
+  /**
+   * Asks whether a piece of work may run. An agent that is down, slow or answers with an error is no rejection of the
+   * promise: the flow is then unreachable, and runs unless it is in ramp mode.
+   *
+   * Rejects with INVALID_ARGUMENT, CLOSED or RESOURCE_EXHAUSTED.
+   */
+  startFlow(controlPoint: string, params?: FlowParams): Promise<Flow>;
+  /**
+   * Waits until the agent can be asked, so that a service does not begin with flows that fail open.
+   *
+   * @param timeoutMs How long to wait at most, in milliseconds; 0 looks once.
+   *
+   * Rejects with TIMEOUT and a message that says what the connection last met.
+   */
+  waitReady(timeoutMs: number): Promise<void>;
+  /** The counters of the client. */
+  stats(): Stats;
+  /**
+   * Closes the client: pending calls end as unreachable, waiting spans are sent, the connection is closed. Closing
+   * twice is the same as closing once. Without it the last spans may be lost when the process ends.
+   *
+   * @param timeoutMs How long it may take, in milliseconds; 0 or left out: 5,000.
+   *
+   * Rejects with TIMEOUT when the client is closed but spans were not sent. Nobody has to listen to that.
+   */
+  close(timeoutMs?: number): Promise<void>;
+  /** The name of close in `@fluxninja/aperture-js`. */
+  shutdown(timeoutMs?: number): Promise<void>;
+}

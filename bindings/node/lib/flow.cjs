@@ -1,0 +1,179 @@
+'use strict';
+
+const abi = require('./abi.cjs');
+const { invalidArgument } = require('./errors.cjs');
+const { camelCase, decisionNames, rejectReasonNames, statusCodes } = require('./names.cjs');
+const { openNative } = require('./native.cjs');
+const { describe } = require('./options.cjs');
+
+const NS_PER_SECOND = 1e9;
+
+// Flows that nobody ended: when the object is gone its handle is closed. The handle of a flow that was ended is closed
+// at once, so that memory does not wait for the garbage collector.
+const abandoned = new FinalizationRegistry((handle) => openNative().closeFlow(handle));
+
+/** What ending a flow did. */
+class EndResponse {
+  #response;
+  #error;
+
+  constructor(response, error) {
+    this.#response = response;
+    this.#error = error;
+  }
+
+  /** The agent's answer, or null when no in-flight tokens had to be given back or the agent did not answer. */
+  getResponse() {
+    return this.#response;
+  }
+
+  /** What went wrong, or null. */
+  getError() {
+    return this.#error;
+  }
+}
+
+const NOTHING_RETURNED = new EndResponse(null, null);
+
+class Flow {
+  // A flow keeps its client open, also when nobody else refers to the client any more.
+  #client;
+  #calls;
+  #handle;
+  #decision;
+  #shouldRun;
+  #rejectReason;
+  #httpStatus;
+  #retryAfterNs;
+  #failure = null;
+  #hasEnded = false;
+
+  // Made by ApertureClient.startFlow, when the decision lies in the memory of the calls.
+  constructor(client, calls, handle) {
+    const native = openNative();
+    this.#client = client;
+    this.#calls = calls;
+    this.#handle = handle;
+    this.#decision = native.decision();
+    this.#shouldRun = native.shouldRun();
+    this.#rejectReason = native.rejectReason();
+    this.#httpStatus = native.httpStatus();
+    this.#retryAfterNs = native.retryAfterNs();
+    abandoned.register(this, handle, this);
+    if (this.#decision === abi.DecisionType.UNREACHABLE) {
+      this.#failure = native.flowFailure(handle);
+    }
+  }
+
+  /** Whether the work should run. */
+  shouldRun() {
+    return this.#shouldRun;
+  }
+
+  /** Accepted, rejected or unreachable. */
+  decision() {
+    return decisionNames.get(this.#decision);
+  }
+
+  /** What rejected the flow; RejectReason.None when it was not rejected. */
+  rejectReason() {
+    return rejectReasonNames.get(this.#rejectReason);
+  }
+
+  /** The HTTP status to answer with. */
+  httpResponseCode() {
+    return this.#httpStatus;
+  }
+
+  /** How long a rejected caller should wait, or null when the decision names no time. */
+  retryAfter() {
+    const ns = this.#retryAfterNs;
+    if (ns === abi.NO_RETRY_AFTER) {
+      return null;
+    }
+    const nanos = ns % NS_PER_SECOND;
+    return { seconds: (ns - nanos) / NS_PER_SECOND, nanos };
+  }
+
+  /** Why nothing was decided, or null when there is a decision. */
+  error() {
+    return this.#failure;
+  }
+
+  /** Says how the work went. The last status before the end counts. */
+  setStatus(status) {
+    const code = statusCodes.get(status);
+    if (code === undefined) {
+      const what = typeof status === 'string' ? JSON.stringify(status) : describe(status);
+      throw invalidArgument(`status must be FlowStatus.OK or FlowStatus.Error, not ${what}`);
+    }
+    if (this.#hasEnded) {
+      throw openNative().errorOf(abi.Code.ERROR_ALREADY_ENDED);
+    }
+    const native = openNative();
+    const result = native.setFlowStatus(this.#handle, code);
+    if (result !== abi.Code.OK) {
+      throw native.lastError(result);
+    }
+  }
+
+  /** Ends the flow: gives back the in-flight tokens that it holds and sends its span. Never rejects. */
+  async end() {
+    const native = openNative();
+    if (this.#hasEnded) {
+      return new EndResponse(null, native.errorOf(abi.Code.ERROR_ALREADY_ENDED));
+    }
+    const tag = this.#calls.nextTag();
+    const code = native.endFlow(this.#handle, tag);
+    this.#hasEnded = true;
+    if (code !== abi.Code.PENDING) {
+      return this.#finish(code);
+    }
+    return new Promise((resolve) => {
+      this.#calls.add(tag, (_code, _flow, defect) => {
+        if (defect) {
+          resolve(this.#close(new EndResponse(null, defect)));
+        } else {
+          resolve(this.#finish(native.flowEndResult(this.#handle)));
+        }
+      });
+    });
+  }
+
+  // Reads what the end gave back, and closes the handle.
+  #finish(code) {
+    const native = openNative();
+    if (code !== abi.Code.OK) {
+      return this.#close(new EndResponse(null, native.lastError(code)));
+    }
+    if (!native.flowEndAnswered()) {
+      return this.#close(NOTHING_RETURNED);
+    }
+    try {
+      return this.#close(new EndResponse(JSON.parse(native.flowEndResponse(this.#handle), withoutUnderscores), null));
+    } catch (error) {
+      return this.#close(new EndResponse(null, error));
+    }
+  }
+
+  #close(response) {
+    openNative().closeFlow(this.#handle);
+    abandoned.unregister(this);
+    this.#handle = 0;
+    this.#client = null;
+    this.#calls = null;
+    return response;
+  }
+}
+
+// A reviver for JSON.parse: the protocol's field names in JavaScript's spelling (token_return_statuses becomes
+// tokenReturnStatuses), as upstream has them.
+function withoutUnderscores(_key, value) {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    return value;
+  }
+  const entries = Object.entries(value);
+  return Object.fromEntries(entries.map(([name, field]) => [camelCase(name), field]));
+}
+
+module.exports = { EndResponse, Flow };

@@ -1,0 +1,72 @@
+'use strict';
+
+// Finds the shared library and loads it with koffi. Everything here belongs to one module instance: a worker thread
+// requires this file for itself and gets functions of its own.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const abi = require('./abi.cjs');
+const { ApertureError } = require('./errors.cjs');
+
+const FILE_NAME = 'libaperture.so';
+
+// Where the library may lie, best first. Always absolute paths: a bare name would make the loader search the system,
+// where an older copy may be found.
+function candidates() {
+  const named = process.env.APERTURE_LIBRARY;
+  if (named) {
+    return [path.resolve(named)];
+  }
+  return [
+    path.join(__dirname, FILE_NAME), // the installed package
+    path.resolve(__dirname, '../../../build', FILE_NAME), // a checkout of the project
+  ];
+}
+
+function findLibrary() {
+  const paths = candidates();
+  const found = paths.find((file) => fs.existsSync(file));
+  if (found === undefined) {
+    throw new ApertureError(
+      'LIBRARY_NOT_LOADED',
+      `${FILE_NAME} was not found at ${paths.join(' or ')}; set APERTURE_LIBRARY to its path`,
+    );
+  }
+  return found;
+}
+
+function bind(koffi, library, name) {
+  const { result, parameters } = abi.functions[name];
+  return library.func(name, result, parameters);
+}
+
+function load() {
+  const file = findLibrary();
+  const koffi = require('koffi');
+  try {
+    const library = koffi.load(file);
+    // The version comes first: a library of another version may lack the other functions.
+    const version = bind(koffi, library, 'aperture_abi_version')();
+    if (version !== abi.ABI_VERSION) {
+      throw new Error(`it has ABI version ${version}, and this package needs ABI version ${abi.ABI_VERSION}`);
+    }
+    const functions = {};
+    for (const name of Object.keys(abi.functions)) {
+      functions[name] = bind(koffi, library, name);
+    }
+    return { koffi, functions };
+  } catch (error) {
+    throw new ApertureError('LIBRARY_NOT_LOADED', `${file} cannot be used: ${error.message}`);
+  }
+}
+
+let loaded = null;
+
+/** Loads the library at the first call; afterwards returns the same functions. */
+function loadLibrary() {
+  loaded ??= load();
+  return loaded;
+}
+
+module.exports = { loadLibrary };

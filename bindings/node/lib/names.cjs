@@ -1,0 +1,49 @@
+'use strict';
+
+// The names that users see, made from those of the ABI.
+
+const abi = require('./abi.cjs');
+
+/** How the work of a flow went. */
+const FlowStatus = Object.freeze({ OK: 'OK', Error: 'Error' });
+
+/** What was decided about a flow. */
+const FlowDecision = Object.freeze({ Accepted: 'Accepted', Rejected: 'Rejected', Unreachable: 'Unreachable' });
+
+/** What rejected a flow. */
+const RejectReason = Object.freeze({
+  None: 'NONE',
+  RateLimited: 'RATE_LIMITED',
+  NoTokens: 'NO_TOKENS',
+  NotSampled: 'NOT_SAMPLED',
+  NoMatchingRamp: 'NO_MATCHING_RAMP',
+});
+
+const statusCodes = new Map([
+  [FlowStatus.OK, abi.FlowStatus.FLOW_STATUS_OK],
+  [FlowStatus.Error, abi.FlowStatus.FLOW_STATUS_ERROR],
+]);
+
+const decisionNames = new Map([
+  [abi.DecisionType.ACCEPTED, FlowDecision.Accepted],
+  [abi.DecisionType.REJECTED, FlowDecision.Rejected],
+  [abi.DecisionType.UNREACHABLE, FlowDecision.Unreachable],
+]);
+
+function namesByCode(enumeration, prefix) {
+  return new Map(Object.entries(enumeration).map(([name, code]) => [code, name.replace(prefix, '')]));
+}
+
+/** 'OK', 'INVALID_ARGUMENT', 'TIMEOUT', … */
+const codeNames = namesByCode(abi.Code, /^ERROR_/);
+
+const rejectReasonNames = namesByCode(abi.RejectReason, /^REJECT_REASON_/);
+
+/** Turns a name of the ABI or of the protocol into JavaScript's spelling: flows_accepted becomes flowsAccepted. */
+function camelCase(name) {
+  return name.replace(/_([a-z])/g, (_match, letter) => letter.toUpperCase());
+}
+
+module.exports = {
+  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, rejectReasonNames, statusCodes,
+};

@@ -1,0 +1,161 @@
+// What the tests share: the binaries that `make` has built, servers that end with their test, and temporary files.
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const require = createRequire(import.meta.url);
+
+export const PACKAGE = path.resolve(fileURLToPath(import.meta.url), '../..');
+export const PROJECT = path.resolve(PACKAGE, '../..');
+export const BUILD = path.join(PROJECT, 'build');
+
+/** How long a process may take before a test says that it hangs, in milliseconds. */
+export const HANG_MS = 20_000;
+
+// The same for all tests of a file.
+setTimeout(() => {
+  console.error('the tests of this file hang');
+  process.exit(1);
+}, 6 * HANG_MS).unref();
+
+/** A check timeout that no test reaches. */
+export const AMPLE_MS = 10_000;
+
+/** Closes what the tests of a file have opened, and sees that no handle of the library is left. */
+export function leavesNoHandle() {
+  after(() => {
+    const { loadLibrary } = require('../lib/library.cjs');
+    assert.equal(loadLibrary().functions.aperture_live_handles(), 0, 'handles are left open');
+  });
+}
+
+const cleanUps = new WeakMap();
+
+/** Runs a function when the test ends; what was opened last is closed first. */
+function atEnd(t, cleanUp) {
+  if (!cleanUps.has(t)) {
+    cleanUps.set(t, []);
+    t.after(async () => {
+      for (const one of cleanUps.get(t).reverse()) {
+        await one();
+      }
+    });
+  }
+  cleanUps.get(t).push(cleanUp);
+}
+
+export function temporaryDirectory(t) {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'libaperture-node-'));
+  atEnd(t, () => fs.rmSync(directory, { recursive: true }));
+  return directory;
+}
+
+/** Writes a policy that admits a number of flows per user at the control point "checkout". Returns its path. */
+export function policyFile(t, { capacity = 2, interval = '3600s', denied = 'TooManyRequests' } = {}) {
+  const file = path.join(temporaryDirectory(t), 'policy.yaml');
+  fs.writeFileSync(
+    file,
+    `blueprint: rate-limiting/base
+policy:
+  policy_name: checkout
+  rate_limiter:
+    bucket_capacity: ${capacity}
+    fill_amount: ${capacity}
+    parameters:
+      interval: ${interval}
+      limit_by_label_key: user_id
+      continuous_fill: false
+    request_parameters:
+      denied_response_status_code: ${denied}
+    selectors:
+      - control_point: checkout
+`,
+  );
+  return file;
+}
+
+/** Makes a client that is closed when the test ends. */
+export function openClient(t, ApertureClient, options) {
+  const client = new ApertureClient(options);
+  atEnd(t, () => client.close());
+  return client;
+}
+
+// Starts a server of the build directory and waits until it says where it listens.
+async function startServer(t, name, args) {
+  const program = path.join(BUILD, name);
+  assert.ok(fs.existsSync(program), `${program} is missing; build it with make`);
+  const server = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise((resolve) => server.once('close', resolve));
+  let output = '';
+  server.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  const stop = async () => {
+    server.kill('SIGTERM');
+    await ended;
+    return output;
+  };
+  atEnd(t, stop);
+  const ready = new RegExp(`^${name}: listening on (\\S+)$`, 'm');
+  while (!ready.test(output)) {
+    const more = new Promise((resolve) => server.stdout.once('data', resolve));
+    const end = await Promise.race([ended.then(() => 'ended'), more]);
+    assert.notEqual(end, 'ended', `${name} ended before it listened: ${output}`);
+  }
+  return { address: ready.exec(output)[1], stop };
+}
+
+/** Starts the scripted agent. Its report() stops it and returns what it was asked. */
+export async function startFakeAgent(t, ...args) {
+  const { address, stop } = await startServer(t, 'fakeagent', args);
+  return { address, report: async () => JSON.parse((await stop()).trim().split('\n').at(-1)) };
+}
+
+/** Starts aperture-local on a free port of loopback. */
+export function startApertureLocal(t, policy, ...args) {
+  return startServer(t, 'aperture-local', ['--listen', '127.0.0.1:0', '--metrics', 'off', ...args, policy]);
+}
+
+/** Writes certificates for 127.0.0.1 and returns their directory. */
+export async function makeCertificates(t) {
+  const directory = temporaryDirectory(t);
+  await promisify(execFile)(path.join(BUILD, 'testcert'), [directory]);
+  return directory;
+}
+
+/** An address of loopback on which nobody listens. */
+export async function closedAddress() {
+  const server = net.createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return `127.0.0.1:${port}`;
+}
+
+/**
+ * Runs a module as a process of its own, with the package imported. Returns what it printed; fails when it does not end
+ * by itself, or with an error.
+ */
+export async function runModule(body, { env = {}, flags = [], args = [], openFiles } = {}) {
+  const door = JSON.stringify(path.join(PACKAGE, 'index.mjs'));
+  const source = `import { ApertureClient, ApertureError, FlowStatus } from ${door};\n${body}`;
+  let command = [process.execPath, ...flags, '--input-type=module', '--eval', source, ...args];
+  if (openFiles !== undefined) {
+    command = ['sh', '-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, ...command];
+  }
+  const { stdout } = await promisify(execFile)(command[0], command.slice(1), {
+    env: { ...process.env, ...env },
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+  });
+  return stdout;
+}

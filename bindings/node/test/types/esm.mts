@@ -1,0 +1,81 @@
+// Compiled, not run: how a TypeScript program uses the package, and what the declarations must refuse.
+
+import {
+  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason,
+  type ApertureErrorCode, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type Stats,
+} from 'libaperture';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(..._: Equal<A, B> extends true ? [] : [never]): void {}
+
+const options: ClientOptions = { address: '127.0.0.1:8080', apiKey: process.env['APERTURE_API_KEY'], insecure: true };
+
+export async function handle(userId: string): Promise<number> {
+  const client = new ApertureClient(options);
+  await client.waitReady(5000);
+  const params: FlowParams = { labels: { user_id: userId }, rampMode: false, checkTimeoutMs: 250 };
+  const flow = await client.startFlow('checkout', params);
+  try {
+    if (!flow.shouldRun()) {
+      const wait: Duration | null = flow.retryAfter();
+      console.log(wait?.seconds.toFixed(0), wait?.nanos.toFixed(0));
+      return flow.httpResponseCode();
+    }
+    return 200;
+  } catch (error) {
+    flow.setStatus(FlowStatus.Error);
+    throw error;
+  } finally {
+    const end = await flow.end();
+    if (end.getError()) {
+      console.error(end.getError()?.message);
+    }
+    await client.shutdown();
+  }
+}
+
+export async function checkTypes(client: ApertureClient): Promise<void> {
+  const flow = await client.startFlow('checkout');
+  same<typeof flow, Flow>();
+  const decision: FlowDecision = flow.decision();
+  switch (decision) {
+    case FlowDecision.Accepted:
+    case FlowDecision.Rejected:
+    case 'Unreachable':
+      break;
+    default:
+      same<typeof decision, never>();
+  }
+  const reason: RejectReason = flow.rejectReason();
+  same<typeof reason, 'NONE' | 'RATE_LIMITED' | 'NO_TOKENS' | 'NOT_SAMPLED' | 'NO_MATCHING_RAMP'>();
+  const error: Error | null = flow.error();
+  if (error instanceof ApertureError) {
+    const code: ApertureErrorCode = error.code;
+    console.log(code === 'UNREACHABLE');
+  }
+  const end: EndResponse = await flow.end();
+  const response: FlowEndResponse | null = end.getResponse();
+  console.log(response?.tokenReturnStatuses[0]?.inflightRequestRef.requestId.length);
+  const stats: Stats = client.stats();
+  console.log(stats.flowsUnreachable.toFixed());
+  same<ReturnType<typeof client.close>, Promise<void>>();
+  await client.startFlow('checkout', { grpcCallOptions: { deadline: new Date() }, tryConnect: true });
+  await client.startFlow('checkout', { grpcCallOptions: { deadline: Date.now() + 200 } });
+  const status: FlowStatus = FlowStatus.OK;
+  flow.setStatus(status);
+
+  // @ts-expect-error: the address is required
+  new ApertureClient({ insecure: true });
+  // @ts-expect-error: objects of grpc-js cannot be used
+  new ApertureClient({ address: 'a:1', channelCredentials: {} });
+  // @ts-expect-error: labels are strings
+  await client.startFlow('checkout', { labels: { tier: 1 } });
+  // @ts-expect-error: there is no such parameter
+  await client.startFlow('checkout', { ramp_mode: true });
+  // @ts-expect-error: there is no such status
+  flow.setStatus('Ok');
+  // @ts-expect-error: flows are made by startFlow
+  new Flow();
+  // @ts-expect-error: the time is required
+  await client.waitReady();
+}
