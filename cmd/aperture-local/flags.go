@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultListen  = "127.0.0.1:8089"
+	defaultMetrics = "127.0.0.1:0"
+	metricsOff     = "off"
+
+	unixScheme = "unix://"
+	// longestSocketPath is the most that sockaddr_un.sun_path holds beside its final NUL.
+	longestSocketPath = 107
+)
+
+// config is what the command line asks for.
+type config struct {
+	policyFile string
+	listen     string // "host:port" or "unix:///path"
+	metrics    string // "host:port" or metricsOff
+
+	tlsCert, tlsKey string // PEM files, both or neither
+	apiKeyFile      string // empty when calls need no key
+	agentGroup      string
+	allowRemote     bool
+}
+
+// flagSet returns the flags, which write into the config.
+func flagSet(c *config) *flag.FlagSet {
+	flags := flag.NewFlagSet("aperture-local", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the caller reports errors
+	flags.Usage = func() {}
+	flags.StringVar(&c.listen, "listen", defaultListen, "`address` to serve gRPC on: host:port, with port 0 for a free one, or unix:///path")
+	flags.StringVar(&c.metrics, "metrics", defaultMetrics, "`address` to serve Prometheus metrics on, or off")
+	flags.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` of the server's certificate and those between it and its authority; without one the server speaks plaintext")
+	flags.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` of the certificate's key")
+	flags.StringVar(&c.agentGroup, "agent-group", "", "`name` of the group whose selectors count; by default those of every group do")
+	flags.StringVar(&c.apiKeyFile, "require-api-key-file", "", "`file` with the API key that clients must send")
+	flags.BoolVar(&c.allowRemote, "allow-remote", false, "let --listen and --metrics be addresses that other machines reach")
+	return flags
+}
+
+// usage explains the command line.
+func usage() string {
+	var text strings.Builder
+	text.WriteString("Usage: aperture-local [flags] POLICY.yaml\n\nServes the decisions of the policies over gRPC.\n\n")
+	flags := flagSet(&config{})
+	flags.SetOutput(&text)
+	flags.PrintDefaults()
+	return text.String()
+}
+
+// parseFlags returns what the command line asks for, or the first mistake in it.
+func parseFlags(arguments []string) (*config, error) {
+	c := &config{}
+	flags := flagSet(c)
+	if err := flags.Parse(arguments); err != nil {
+		return nil, err
+	}
+	switch {
+	case flags.NArg() == 0 || flags.Arg(0) == "":
+		return nil, errors.New("no policy file given")
+	case flags.NArg() > 1:
+		return nil, fmt.Errorf("unexpected argument %q: expected one policy file, after all flags", flags.Arg(1))
+	}
+	c.policyFile = flags.Arg(0)
+	return c, c.validate()
+}
+
+func (c *config) validate() error {
+	if socket, ok := strings.CutPrefix(c.listen, unixScheme); ok {
+		if err := checkSocketPath(socket); err != nil {
+			return fmt.Errorf("--listen %q: %w", c.listen, err)
+		}
+	} else if err := c.checkTCP(c.listen); err != nil {
+		return fmt.Errorf("--listen %q: %w", c.listen, err)
+	}
+	if c.metrics != metricsOff {
+		if err := c.checkTCP(c.metrics); err != nil {
+			return fmt.Errorf("--metrics %q: %w", c.metrics, err)
+		}
+	}
+	if (c.tlsCert == "") != (c.tlsKey == "") {
+		return errors.New("--tls-cert and --tls-key belong together: give both or neither")
+	}
+	return nil
+}
+
+func checkSocketPath(socket string) error {
+	switch {
+	case !path.IsAbs(socket):
+		return errors.New("expected unix:///path with an absolute path")
+	case len(socket) > longestSocketPath:
+		return fmt.Errorf("the path has %d bytes, a socket's path has at most %d", len(socket), longestSocketPath)
+	}
+	return nil
+}
+
+// checkTCP finds mistakes in an address, and refuses one that other machines could reach unless that is allowed.
+func (c *config) checkTCP(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.New("expected host:port, as 127.0.0.1:8089 or [::1]:8089")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("expected a number from 0 to 65535 as the port")
+	}
+	if !c.allowRemote && !isLoopback(host) {
+		return errors.New("other machines could reach this address; give --allow-remote if they should, or use 127.0.0.1")
+	}
+	return nil
+}
+
+// isLoopback says whether a host is this machine only. A name other than localhost is not, whatever it resolves to; no
+// host at all means every interface.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/wire/checkv1"
+)
+
+// defaultTimeout bounds a call that carries no deadline. An agent would let such a call wait for ever.
+const defaultTimeout = 10 * time.Second
+
+// flowControl answers the calls of clients with the decisions of an engine.
+type flowControl struct {
+	checkv1.UnimplementedFlowControlServiceServer
+	decider check.Decider
+	metrics *metrics
+}
+
+// Check decides about a flow.
+func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) (*checkv1.CheckResponse, error) {
+	timeout, err := remaining(ctx)
+	if err != nil {
+		s.metrics.checkFailed.Inc()
+		return nil, err
+	}
+	labels := make(check.Labels, 0, len(request.GetLabels()))
+	for key, value := range request.GetLabels() {
+		labels = append(labels, check.Label{Key: key, Value: value})
+	}
+	answer, err := s.decider.Check(ctx, &check.Request{
+		ControlPoint: request.GetControlPoint(),
+		Labels:       labels,
+		RampMode:     request.GetRampMode(),
+		Timeout:      timeout,
+	})
+	if err != nil {
+		s.metrics.checkFailed.Inc()
+		return nil, statusOf(err)
+	}
+	if answer.Rejected {
+		s.metrics.checkRejected.Inc()
+	} else {
+		s.metrics.checkAccepted.Inc()
+	}
+	response := answer.Response.CheckResponse()
+	if response.GetExpectEnd() != request.GetExpectEnd() {
+		response = proto.CloneOf(response) // a decision's message is shared
+		response.ExpectEnd = request.GetExpectEnd()
+	}
+	return response, nil
+}
+
+// FlowEnd gives back what a flow holds.
+func (s *flowControl) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest) (*checkv1.FlowEndResponse, error) {
+	s.metrics.flowEnds.Inc()
+	timeout, err := remaining(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response, err := s.decider.FlowEnd(ctx, request, timeout)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return response, nil
+}
+
+// The caches have their place here.
+
+var errNoCache = status.Error(codes.Unimplemented, "aperture-local has no cache")
+
+// CacheLookup is not there yet.
+func (s *flowControl) CacheLookup(context.Context, *checkv1.CacheLookupRequest) (*checkv1.CacheLookupResponse, error) {
+	return nil, errNoCache
+}
+
+// CacheUpsert is not there yet.
+func (s *flowControl) CacheUpsert(context.Context, *checkv1.CacheUpsertRequest) (*checkv1.CacheUpsertResponse, error) {
+	return nil, errNoCache
+}
+
+// CacheDelete is not there yet.
+func (s *flowControl) CacheDelete(context.Context, *checkv1.CacheDeleteRequest) (*checkv1.CacheDeleteResponse, error) {
+	return nil, errNoCache
+}
+
+// remaining returns how long a call may take: a positive time, or the error of a call that is too late.
+func remaining(ctx context.Context) (time.Duration, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return defaultTimeout, nil
+	}
+	timeout := time.Until(deadline)
+	if timeout <= 0 {
+		return 0, status.Error(codes.DeadlineExceeded, "the deadline passed before the call was looked at")
+	}
+	return timeout, nil
+}
+
+// statusOf returns the gRPC error of an engine's error.
+func statusOf(err error) error {
+	code := codes.Internal
+	if unreachable := (*check.UnreachableError)(nil); errors.As(err, &unreachable) {
+		switch unreachable.Reason {
+		case check.UnreachableTimeout:
+			code = codes.DeadlineExceeded
+		case check.UnreachableCancelled:
+			code = codes.Canceled
+		case check.UnreachableClosed, check.UnreachableUnavailable:
+			code = codes.Unavailable
+		case check.UnreachableOverloaded:
+			code = codes.ResourceExhausted
+		}
+	}
+	return status.Error(code, err.Error())
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/libaperture/libaperture/core/wire/checkv1"
+)
+
+// scrape returns the server's metrics: the value of each series.
+func scrape(t *testing.T, s *server) map[string]string {
+	t.Helper()
+	response := get(t, s.metricsURL())
+	require.Equal(t, http.StatusOK, response.code)
+	series := map[string]string{}
+	for line := range strings.Lines(response.body) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && !strings.HasPrefix(line, "#") {
+			series[name] = value
+		}
+	}
+	return series
+}
+
+type page struct {
+	code int
+	body string
+}
+
+func get(t *testing.T, url string) page {
+	t.Helper()
+	request, err := http.NewRequestWithContext(patient(t), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return page{response.StatusCode, string(body)}
+}
+
+func TestMetricsCountDecisions(t *testing.T) {
+	s := startServer(t, "--metrics", "127.0.0.1:0")
+	client := checkv1.NewFlowControlServiceClient(dial(t, s, nil))
+	ask := func(request *checkv1.CheckRequest) {
+		_, err := client.Check(patient(t), request)
+		require.NoError(t, err)
+	}
+	for range 3 {
+		ask(&checkv1.CheckRequest{ControlPoint: "checkout", Labels: map[string]string{"user_id": "alice"}})
+	}
+	ask(&checkv1.CheckRequest{ControlPoint: "checkout"})
+	ask(&checkv1.CheckRequest{ControlPoint: "a-control-point-of-a-client"})
+	ask(&checkv1.CheckRequest{ControlPoint: "checkout", RampMode: true})
+	_, err := client.FlowEnd(patient(t), &checkv1.FlowEndRequest{})
+	require.NoError(t, err)
+
+	series := scrape(t, s)
+	for name, want := range map[string]string{
+		`aperture_local_checks_total{decision="accepted"}`:                                            "4",
+		`aperture_local_checks_total{decision="rejected"}`:                                            "2",
+		`aperture_local_checks_total{decision="error"}`:                                               "0",
+		`aperture_local_no_matching_ramp_total`:                                                       "1",
+		`aperture_local_flow_ends_total`:                                                              "1",
+		`aperture_local_decisions_total{component="root.0",outcome="accepted",policy="per-user"}`:     "2",
+		`aperture_local_decisions_total{component="root.0",outcome="rejected",policy="per-user"}`:     "1",
+		`aperture_local_decisions_total{component="root.0",outcome="unlimited",policy="per-user"}`:    "1",
+		`aperture_local_reverted_decisions_total{component="root.0",policy="per-user"}`:               "0",
+		`aperture_local_invalid_tokens_total{component="root.0",policy="per-user"}`:                   "0",
+		`aperture_local_labels{component="root.0",policy="per-user"}`:                                 "1",
+		`aperture_local_forgotten_labels_total{cause="evicted",component="root.0",policy="per-user"}`: "0",
+		`aperture_local_forgotten_labels_total{cause="expired",component="root.0",policy="per-user"}`: "0",
+	} {
+		assert.Equal(t, want, series[name], name)
+	}
+	assert.Contains(t, series, "go_goroutines")
+	for name := range series {
+		assert.NotContains(t, name, "a-control-point-of-a-client")
+		assert.NotContains(t, name, "alice")
+	}
+}
+
+func TestOtherPagesAreNotFound(t *testing.T) {
+	s := startServer(t, "--metrics", "127.0.0.1:0")
+	assert.Equal(t, http.StatusNotFound, get(t, strings.TrimSuffix(s.metricsURL(), "metrics")).code)
+}
+
+func TestMetricsCanBeOff(t *testing.T) {
+	assert.Empty(t, startServer(t, "--metrics", "off").metricsURL())
+}
