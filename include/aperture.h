@@ -569,9 +569,9 @@ APERTURE_API aperture_code aperture_client_wait_ready(aperture_client client, in
  * Ownership: The call is released when its completion is handed out.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. call must not be NULL.
- * Returns: APERTURE_OK; APERTURE_OK when the client is ready already, APERTURE_PENDING;
- *                       APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED,
- *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (too many calls are pending), APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK when the client is ready already, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT,
+ *          APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED (too many calls
+ *          are pending), APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
@@ -620,9 +620,9 @@ APERTURE_API aperture_code aperture_client_close(aperture_client client, int64_t
  * Ownership: The client is released when the completion is handed out; the call too.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. call must not be NULL.
- * Returns: APERTURE_OK; APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT (the client stays open),
- *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED (no
- *                       handle is left; the client stays open), APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT (the client stays open), APERTURE_ERROR_INVALID_HANDLE,
+ *          APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is left; the client stays open),
+ *          APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_close_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
@@ -664,10 +664,9 @@ APERTURE_API aperture_code aperture_start_flow(aperture_client client, const ape
  *            when its completion is handed out.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. params, flow and call must not be NULL; decision may be.
- * Returns: APERTURE_OK; APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT,
- *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED,
- *                       APERTURE_ERROR_INTERNAL. The completion's code is APERTURE_OK, APERTURE_ERROR_CANCELLED or
- *                       APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
+ *          APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED, APERTURE_ERROR_INTERNAL. The completion's code
+ *          is APERTURE_OK, APERTURE_ERROR_CANCELLED or APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_start_flow_async(aperture_client client, const aperture_flow_params *params, uint64_t tag, aperture_flow *flow, aperture_decision *decision, aperture_call *call, aperture_error *error);
@@ -759,10 +758,9 @@ APERTURE_API aperture_code aperture_flow_end(aperture_flow flow, aperture_end_re
  * Ownership: The call is released when its completion is handed out.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. call must not be NULL; result may be.
- * Returns: APERTURE_OK; APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT,
- *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_ALREADY_ENDED, APERTURE_ERROR_UNREACHABLE,
- *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is left; the flow is ended, but no completion
- *                       follows), APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
+ *          APERTURE_ERROR_ALREADY_ENDED, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is
+ *          left; the flow is ended, but no completion follows), APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t tag, aperture_end_result *result, aperture_call *call, aperture_error *error);
@@ -776,8 +774,8 @@ APERTURE_API aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t 
  * Ownership: Nothing changes hands.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. result may be NULL.
- * Returns: APERTURE_OK; APERTURE_PENDING when the flow has not ended; APERTURE_ERROR_INVALID_ARGUMENT,
- *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_PENDING when the flow has not ended; APERTURE_ERROR_INVALID_ARGUMENT,
+ *          APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end_result(aperture_flow flow, aperture_end_result *result, aperture_error *error);

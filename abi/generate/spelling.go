@@ -43,16 +43,11 @@ var functions = template.FuncMap{
 		}
 		return nodeType(d, f.Returns)
 	},
-	"kind":   fieldKind,
-	"quoted": func(s string) string { return fmt.Sprintf("%q", strings.TrimSpace(s)) },
-	"json":   toJSON,
-	"either": func(condition bool, yes, no string) string {
-		if condition {
-			return yes
-		}
-		return no
-	},
-	"last": func(i, length int) bool { return i == length-1 },
+	"kind":         fieldKind,
+	"returnsLabel": returnsLabel,
+	"quoted":       func(s string) string { return fmt.Sprintf("%q", strings.TrimSpace(s)) },
+	"json":         toJSON,
+	"last":         func(i, length int) bool { return i == length-1 },
 }
 
 func pascal(snake string) string {
@@ -271,4 +266,15 @@ func fieldKind(d *Description, f *Field) string {
 func toJSON(value any) (string, error) {
 	text, err := json.Marshal(value)
 	return string(text), err
+}
+
+// returnsLabel introduces what a function returns; one whose list starts with the good outcomes needs no reminder.
+func returnsLabel(f *Function) string {
+	switch {
+	case f.Returns != "code":
+		return "Errors: "
+	case strings.HasPrefix(f.Errors, "APERTURE_OK"), strings.HasPrefix(f.Errors, "APERTURE_PENDING"):
+		return "Returns: "
+	}
+	return "Returns: APERTURE_OK; "
 }
