@@ -82,7 +82,7 @@ test: check-generated check-go test-go test-abi test-c test-demo test-readme tes
 
 .PHONY: check-go
 check-go: $(BUILD)/staticcheck $(LIBRARY) ## gofmt, go vet, staticcheck, and core without cgo.
-	@test -z "$$(gofmt -l abi capi core cmd tests tools)" || { gofmt -d abi capi core cmd tests tools; exit 1; }
+	@test -z "$$(gofmt -l abi bench capi core cmd tests tools)" || { gofmt -d abi bench capi core cmd tests tools; exit 1; }
 	$(GO) vet ./...
 	cd tools && $(GO) vet ./...
 	$(BUILD)/staticcheck ./...
@@ -133,7 +133,7 @@ check-generated: ## Fail unless `make generate` leaves the tree as it is.
 
 .PHONY: bench
 bench: $(BINARIES) $(VENV)/bin/python $(MODULES) $(BUILD)/bench/flow $(BUILD)/bench/bare ## Measure what a flow costs, in ratios.
-	$(PYTHON) bench/run.py
+	NODE=$(NODE) $(PYTHON) bench/run.py
 
 $(BUILD)/bench/flow: bench/flow.c include/aperture.h $(LIBRARY)
 	@mkdir -p $(@D)

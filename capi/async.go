@@ -113,7 +113,10 @@ func aperture_go_flow_end_async(flow C.uint64_t, tag C.uint64_t, result *C.apert
 		s := f.session
 		// Ends are not limited in number: each belongs to a flow, and refusing one would keep its tokens.
 		number, err := s.spawnCall(abi.CompletionFlowEnd, uint64(tag), 0, func(ctx context.Context, pending *completion.Call) {
-			_, err := ending.Finish(ctx)
+			// A cancel ends the call at once, but not the giving back: its tokens would be lost until they expire.
+			stop := context.AfterFunc(ctx, func() { s.endCall(pending, uint64(flow), errCancelled) })
+			_, err := ending.Finish(context.Background())
+			stop()
 			s.endCall(pending, uint64(flow), err)
 		})
 		switch {

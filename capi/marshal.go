@@ -35,10 +35,16 @@ func sized(name string, pointer unsafe.Pointer, size C.size_t, known uintptr) er
 	return nil
 }
 
-// text returns a copy of a text.
+// maxOptionLength bounds an option's text, for the same reason: no path, key or name is as long.
+const maxOptionLength = 1 << 20
+
+// text returns a copy of an option's text.
 func text(name string, in C.aperture_text) (string, error) {
 	if err := checkText(name, in); err != nil {
 		return "", err
+	}
+	if in.length > maxOptionLength {
+		return "", invalidArgument("%s: the length is %d; the limit is %d", name, in.length, maxOptionLength)
 	}
 	return C.GoStringN(in.data, C.int(in.length)), nil
 }

@@ -822,7 +822,8 @@ APERTURE_API aperture_code aperture_flow_close(aperture_flow flow, aperture_erro
  * @param client The client.
  * @param fd Receives the descriptor, or -1 when the call fails.
  * @param error Receives the code and a message; may be NULL. Set its struct_size first.
- * Ownership: The descriptor is a duplicate that the caller owns and closes, before or after the client.
+ * Ownership: The descriptor is a duplicate that the caller owns and closes, before or after the client. It stays
+ *            readable (end of file) once the client is closed.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. fd must not be NULL.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
@@ -867,9 +868,9 @@ APERTURE_API aperture_code aperture_client_poll(aperture_client client, aperture
 APERTURE_API aperture_code aperture_call_wait(aperture_call call, int64_t timeout_ns, aperture_completion *completion, aperture_error *error);
 
 /*
- * Ends a pending call early, at the agent too. Its completion still comes, with APERTURE_ERROR_CANCELLED and no flow,
- * or with its result if that was quicker. What a cancelled start was given is given back. A close cannot be
- * cancelled.
+ * Ends a pending call early, at the agent too. Its completion still comes, with APERTURE_ERROR_CANCELLED (and, for a
+ * start, no flow), or with its result if that was quicker. What a cancelled start was given is given back; a
+ * cancelled end goes on giving back, but nobody waits for it. A close cannot be cancelled.
  *
  * @param call The call.
  * @param error Receives the code and a message; may be NULL. Set its struct_size first.

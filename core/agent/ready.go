@@ -36,13 +36,13 @@ func (a *Agent) notReady(ctx context.Context, state connectivity.State) *check.U
 	switch {
 	case a.calls.Err() != nil:
 		return &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &check.UnreachableError{Reason: check.UnreachableCancelled, Err: context.Cause(ctx)}
 	case state == connectivity.TransientFailure:
 		// gRPC tells the cause only to a call. One that is made in this state fails at once and sends nothing.
 		if err := a.probe(); status.Code(err) == codes.Unavailable {
 			return a.classify(err, nil)
 		}
-	case errors.Is(ctx.Err(), context.Canceled):
-		return &check.UnreachableError{Reason: check.UnreachableCancelled, Err: context.Cause(ctx)}
 	}
 	return &check.UnreachableError{
 		Reason: check.UnreachableTimeout,

@@ -20,6 +20,9 @@ import (
 // DefaultMaxLabels is how many label values a limiter keeps state for, unless Options say otherwise.
 const DefaultMaxLabels = 1_000_000
 
+// MostLabels is the most that Options may ask for.
+const MostLabels = 1 << 30
+
 // Options of an Engine.
 type Options struct {
 	// AgentGroup is the group whose selectors count, compared exactly. When it is empty, those of every group do.
@@ -62,8 +65,8 @@ var _ check.Decider = (*Engine)(nil)
 // that does not ask for a load ramp. When the file is refused, the error is a *LoadError with everything that is wrong.
 func Open(path string, options Options) (*Engine, error) {
 	switch {
-	case options.MaxLabels < 0:
-		return nil, fmt.Errorf("MaxLabels is %d, expected a positive number or 0 for the default", options.MaxLabels)
+	case options.MaxLabels < 0 || options.MaxLabels > MostLabels:
+		return nil, fmt.Errorf("MaxLabels is %d, expected a number from 1 to %d, or 0 for the default", options.MaxLabels, MostLabels)
 	case options.MaxLabels == 0:
 		options.MaxLabels = DefaultMaxLabels
 	}

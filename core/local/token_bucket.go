@@ -91,7 +91,8 @@ func (bucket *tokenBucket) waitFor(parameters *bucketParameters, now int64, defi
 	return max(wait, 0)
 }
 
-// fillTime returns how long it takes to fill some tokens, in whole nanoseconds.
+// fillTime returns how long it takes to fill some tokens, in whole nanoseconds. It rounds up: a wait that is a fraction
+// of a nanosecond short would end in one more refusal.
 func (parameters *bucketParameters) fillTime(tokens float64) time.Duration {
 	if parameters.fill == 0 {
 		return 0
@@ -100,7 +101,7 @@ func (parameters *bucketParameters) fillTime(tokens float64) time.Duration {
 	if !parameters.continuous {
 		intervals = math.Ceil(intervals)
 	}
-	nanoseconds := intervals * float64(parameters.interval)
+	nanoseconds := math.Ceil(intervals * float64(parameters.interval))
 	if nanoseconds >= float64(longestFill) {
 		return longestFill
 	}

@@ -215,8 +215,8 @@ func TestBucketAgreesWithModel(t *testing.T) {
 			continuous: random.IntN(2) == 0,
 			delay:      random.IntN(2) == 0,
 		}
-		if parameters.delay && parameters.fill == 24 {
-			parameters.fill = 32 // thirds of an interval have no exact figure
+		if parameters.delay && parameters.fill > 0 {
+			parameters.capacity = parameters.fill * float64(random.IntN(5)) // so that a delay is a whole number of intervals
 		}
 		model := modelBucket{parameters: parameters, available: parameters.capacity, nextFill: int(parameters.interval / eighth)}
 		bucket := newTokenBucket(&parameters, 0)

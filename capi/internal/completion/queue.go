@@ -107,7 +107,7 @@ func (c *Call) End(code abi.Code, flow uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if c.state != statePending {
-		return true // a panic after the end is reported here a second time
+		return true // it was cancelled meanwhile, or a panic after its end is reported
 	}
 	q.pending--
 	c.completion.Code, c.completion.Flow = code, flow

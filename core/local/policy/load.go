@@ -87,7 +87,7 @@ func (r *reader) documents(content []byte) []Policy {
 		case err == io.EOF:
 			return policies
 		case err != nil:
-			r.syntaxError(err)
+			r.syntaxError(content, err)
 			return policies
 		}
 		root := document.Content[0]
@@ -118,16 +118,46 @@ func (r *reader) findPlaceholders(content []byte) {
 
 var syntaxErrorLine = regexp.MustCompile(`^line (\d+): `)
 
-// syntaxError reports an error of the YAML parser, which says its line in its text.
-func (r *reader) syntaxError(err error) {
-	problem := Problem{File: r.file}
+// syntaxError reports an error of the YAML parser. The parser says in its text in which line the value begins that it
+// could not read; often the mistake is further down, so that the line in which it was noticed is reported too.
+func (r *reader) syntaxError(content []byte, err error) {
+	problem := Problem{File: r.file, Line: lineOfSyntaxError(content)}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	noticed := ""
 	if match := syntaxErrorLine.FindStringSubmatch(message); match != nil {
-		problem.Line, _ = strconv.Atoi(match[1]) // digits
 		message = message[len(match[0]):]
+		line, _ := strconv.Atoi(match[1]) // digits
+		if strings.HasPrefix(message, "did not find expected") {
+			line++ // these messages count lines from 0
+		}
+		if line < problem.Line {
+			noticed = fmt.Sprintf(" (noticed in line %d)", problem.Line)
+			problem.Line = line
+		}
 	}
-	problem.Message = "not YAML: " + message
+	problem.Message = "not YAML: " + message + noticed
 	r.problems = append(r.problems, problem)
+}
+
+// lineOfSyntaxError returns the last line that the parser has looked at when it fails.
+func lineOfSyntaxError(content []byte) int {
+	source := &meteredReader{unread: content}
+	for decoder := yaml.NewDecoder(source); decoder.Decode(new(yaml.Node)) == nil; {
+	}
+	read := bytes.TrimRight(content[:len(content)-len(source.unread)], " \r\n")
+	return 1 + bytes.Count(read, []byte("\n"))
+}
+
+// meteredReader gives away one byte at a time, so that what is unread tells how far its user has come.
+type meteredReader struct{ unread []byte }
+
+func (r *meteredReader) Read(p []byte) (int, error) {
+	if len(r.unread) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.unread[:1])
+	r.unread = r.unread[n:]
+	return n, nil
 }
 
 // checkSize refuses a document whose aliases repeat so much, or whose values lie so deep, that walking it would take

@@ -323,7 +323,7 @@ func (o *object) close() {
 		known[key] = true
 	}
 	for _, key := range o.order {
-		if !known[key] {
+		if !known[key] && len(o.reader.problems) < mostCollected {
 			value{o.reader, o.path, o.fields[key].key}.problem("unknown key %s%s", quote(key), suggest(key, o.known))
 		}
 	}
