@@ -95,6 +95,7 @@ func describe(out *C.aperture_error, code abi.Code, message string) {
 	if out.struct_size < C.sizeof_aperture_error {
 		return // refused by usable before anything else
 	}
+	message = strings.ReplaceAll(message, "\x00", "\uFFFD") // a NUL would end the message for C
 	buffer := unsafe.Slice((*byte)(unsafe.Pointer(&out.message[0])), len(out.message))
 	limit := len(buffer) - 1
 	if len(message) > limit {
@@ -102,9 +103,6 @@ func describe(out *C.aperture_error, code abi.Code, message string) {
 		for i := 0; i < utf8.UTFMax && !utf8.ValidString(message[max(0, len(message)-utf8.UTFMax):]); i++ {
 			message = message[:len(message)-1]
 		}
-	}
-	if strings.IndexByte(message, 0) >= 0 {
-		message = strings.ReplaceAll(message, "\x00", "\uFFFD"[:1])
 	}
 	out.code = C.aperture_code(code)
 	out.message_length = C.uint32_t(copy(buffer, message))
