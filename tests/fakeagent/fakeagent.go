@@ -122,6 +122,7 @@ func Start(options Options) (*Agent, error) {
 		grpc.UnaryInterceptor(a.intercept),
 		grpc.ForceServerCodecV2(newGarbageCodec()),
 		grpc.NumStreamWorkers(2),
+		grpc.WaitForHandlers(true), // what is still answered when the agent stops is recorded before Stop returns
 	}
 	if options.TLS != nil {
 		serverOptions = append(serverOptions, grpc.Creds(credentials.NewTLS(options.TLS)))
