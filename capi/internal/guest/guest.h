@@ -107,6 +107,15 @@ static inline void aperture_guest_watch_signals(void) {
 /* Forgets what the runtime has attached to this thread. For a forked child, whose runtime is dead. */
 void aperture_guest_detach_thread(void);
 
+/* ---- connections.c: what a forked child closes ---- */
+
+/* Notes a connection, and returns its place: negative when there is none left. */
+int aperture_guest_remember_connection(int descriptor);
+void aperture_guest_forget_connection(int place);
+
+/* Closes the connections that were noted. For a forked child. */
+void aperture_guest_close_connections(void);
+
 /* ---- limits.c: limits of the process ---- */
 
 /* Notes the soft limit of file descriptors before the runtime raises it. */
