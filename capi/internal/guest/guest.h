@@ -102,6 +102,11 @@ static inline void aperture_guest_watch_signals(void) {
     }
 }
 
+/* ---- signal_table.c: which signals the threads of the runtime unblock ---- */
+
+/* Lets the runtime leave the host's signals blocked in its threads. Called before it starts. */
+void aperture_guest_keep_signals_blocked(void);
+
 /* ---- thread_key.c: the thread-specific value of the runtime ---- */
 
 /* Forgets what the runtime has attached to this thread. For a forked child, whose runtime is dead. */
