@@ -14,9 +14,9 @@ import (
 
 // The handles of the process. They are the only state that is not behind a handle.
 var (
-	clients = handle.NewTable[session](abi.KindClient)
-	flows   = handle.NewTable[openFlow](abi.KindFlow)
-	calls   = handle.NewTable[pendingCall](abi.KindCall)
+	clients = handle.NewTable[session](abi.KindClient, 0)
+	flows   = handle.NewTable[openFlow](abi.KindFlow, 0)
+	calls   = handle.NewTable[pendingCall](abi.KindCall, 0)
 )
 
 // session is what stands behind a client's handle: the client and its asynchronous calls.
