@@ -36,6 +36,7 @@ func open(options *Options) (check.Decider, error) {
 		TLS:       config,
 		APIKey:    options.APIKey,
 		UserAgent: options.UserAgent,
+		WrapConn:  options.WrapConn,
 		Logger:    options.Logger,
 	})
 }

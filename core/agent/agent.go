@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,7 +26,9 @@ type Options struct {
 	// APIKey is sent with every call, unless it is empty.
 	APIKey    string
 	UserAgent string
-	Logger    *slog.Logger
+	// WrapConn, unless it is nil, is given each connection when it is made, and returns what is used instead.
+	WrapConn func(net.Conn) net.Conn
+	Logger   *slog.Logger
 }
 
 // maxResponseBytes limits what an agent may answer. A response holds the labels of its request twice, which may have
@@ -67,6 +70,9 @@ func Open(target string, options Options) (*Agent, error) {
 		// in another process sees an old copy.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
+	}
+	if options.WrapConn != nil {
+		dial = append(dial, dialOption(options.WrapConn))
 	}
 	if options.APIKey != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))
