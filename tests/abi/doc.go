@@ -8,8 +8,11 @@
 //	symbols_test.go    what the file exports, needs and promises to the dynamic linker
 //	header_test.go     what the header says about each function
 //	version_test.go    version and codes
+//	configure_test.go  the options of the process
 //	flow_test.go       the life of a flow, blocking
 //	async_test.go      the asynchronous forms
 //	bad_input_test.go  every wrong argument gets an error that names it
-//	fuzz_test.go       calls with any handles, in any order, from several threads
+//	fuzz_test.go       calls with any handles and arguments, in any order, from several threads
+//	fuzz_arguments_test.go
+//	                   the wrong arguments of the fuzz
 package abi
