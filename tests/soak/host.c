@@ -167,8 +167,8 @@ static bool is_settled(const aperture_stats *stats) {
 }
 
 /*
- * The library ends the flows of cancelled starts in the background, and nobody can wait for that: the counters are final
- * when they add up. When they never do, the driver says so.
+ * The library ends the flows of cancelled starts in the background, and nobody can wait for that: the counters are
+ * final when they add up. When they never do, the driver says so.
  */
 static aperture_stats settled_stats(void) {
     const int64_t limit = now_ns() + SETTLE_LIMIT;
@@ -207,7 +207,8 @@ static void close_client(bool calm, int64_t timeout_ns) {
     if (count != 1 || closed.kind != APERTURE_COMPLETION_CLOSE) {
         mistake("the completion of the close was not the last one", closed.code, "");
     }
-    if (aperture_client_stats(the_round.client, NULL, NULL) != APERTURE_ERROR_INVALID_HANDLE) {
+    aperture_stats none = APERTURE_STATS_INIT;
+    if (aperture_client_stats(the_round.client, &none, NULL) != APERTURE_ERROR_INVALID_HANDLE) {
         mistake("a client that was closed has still a handle", APERTURE_OK, "");
     }
     close(the_round.completion_fd);

@@ -226,7 +226,7 @@ def resources(samples: Sequence[Sample]) -> list[Resource]:
 
     return [
         resource("resident memory, KiB", [sample.resident_kib for sample in samples], 16 << 10),
-        resource("threads", [sample.threads for sample in samples], 8),
+        resource("threads", [sample.threads for sample in samples], 16),
         resource("open descriptors", [sample.descriptors for sample in samples], 8),
     ]
 

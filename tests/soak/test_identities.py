@@ -192,7 +192,7 @@ class TestIdentities(unittest.TestCase):
     def test_a_process_that_grows(self) -> None:
         for name, growing in (
             ("resident memory, KiB", [replace(s, resident_kib=30_000 + 500 * n) for n, s in enumerate(FLAT)]),
-            ("threads", [replace(s, threads=18 + n // 5) for n, s in enumerate(FLAT)]),
+            ("threads", [replace(s, threads=18 + n // 2) for n, s in enumerate(FLAT)]),
             ("open descriptors", [replace(s, descriptors=12 + n // 5) for n, s in enumerate(FLAT)]),
         ):
             with self.subTest(name):

@@ -158,7 +158,7 @@ void end_held(struct round *round, struct worker *worker) {
     }
 }
 
-/* Starts a flow. Returns the call, or NULL when none is pending; closed says that the client takes no flows any more. */
+/* Starts a flow. Returns its call, or NULL when none is pending. Closed is set when the client takes no flows now. */
 static aperture_call start_async(struct round *round, struct worker *worker, bool *closed) {
     struct record *record = take_record();
     struct request request;
