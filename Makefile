@@ -163,7 +163,7 @@ $(BUILD)/bench/bare: bench/bare/main.go $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./bench/bare
 
 .PHONY: soak
-soak: $(BUILD)/fakeagent $(BUILD)/soak/host ## Run flows against an agent that suffers, and count (MINUTES=5, SEED=).
+soak: $(BUILD)/fakeagent $(BUILD)/soak/host ## Run flows against an agent that suffers (MINUTES=5, SEED=).
 	$(PYTHON) tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 $(BUILD)/soak/host: $(wildcard tests/soak/*.[ch]) include/aperture.h $(LIBRARY)
