@@ -136,6 +136,15 @@ class Troubles:
             "connection stalled, agent killed": (self._stall_and_kill, 1, 5),
         }
         self._bag: list[str] = []
+        self._cutting: Optional[threading.Thread] = None
+        self._cutting_over = threading.Event()
+
+    def close(self) -> None:
+        """End what needs the proxy."""
+        self._cutting_over.set()
+        if self._cutting is not None:
+            self._cutting.join()
+            self._cutting = None
 
     def begin(self) -> tuple[Optional[Callable[[], None]], float]:
         """Begin the next trouble. Return what ends it, None when it ends by itself, and how long it should last."""
@@ -189,23 +198,18 @@ class Troubles:
         self.proxy.cut(halfway=True)
 
     def _cut_often(self) -> Callable[[], None]:
-        over = threading.Event()
         pauses = [self.random.uniform(0.05, 0.5) for _ in range(1000)]
+        self._cutting_over.clear()
 
         def cut() -> None:
             for number, pause in enumerate(pauses):
-                if over.wait(pause):
+                if self._cutting_over.wait(pause):
                     return
                 self.proxy.cut(halfway=number % 2 == 0)
 
-        thread = threading.Thread(target=cut, name="cuts")
-        thread.start()
-
-        def stop() -> None:
-            over.set()
-            thread.join()
-
-        return stop
+        self._cutting = threading.Thread(target=cut, name="cuts")
+        self._cutting.start()
+        return self.close
 
     def _stall(self) -> Callable[[], None]:
         self.proxy.stall(True)
@@ -423,11 +427,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         agents = Agents(BUILD / "fakeagent", Path(folder))
         proxy = Proxy(agents.port, seed)
+        troubles = Troubles(agents, proxy, seed, scale)
         host: Optional[Host] = None
         try:
             agents.start()
             host = Host(BUILD / "soak" / "host", f"127.0.0.1:{proxy.port}", seed)
-            soak = Soak(host, Troubles(agents, proxy, seed, scale))
+            soak = Soak(host, troubles)
             soak.run(rounds, options.minutes * 60 / rounds)
             code = host.end()
             if code != 0:
@@ -440,6 +445,7 @@ def main() -> int:
         finally:
             if host is not None:
                 host.end()
+            troubles.close()
             proxy.close()
             agents.close()
     return 0 if holds else 1
