@@ -29,7 +29,15 @@ func dialOption(wrap func(net.Conn) net.Conn, logger *slog.Logger) grpc.DialOpti
 		if err != nil {
 			return nil, err
 		}
-		return wrap(conn), nil
+		wrapped := false
+		defer func() {
+			if !wrapped {
+				_ = conn.Close()
+			}
+		}()
+		result := wrap(conn)
+		wrapped = true
+		return result, nil
 	}
 	return grpc.WithContextDialer(func(ctx context.Context, address string) (conn net.Conn, err error) {
 		// gRPC calls this in a goroutine of its own.
