@@ -9,34 +9,44 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"github.com/libaperture/libaperture/core/guard"
 )
 
 // This file is in a build for tests only (tests/faults). There, every call of the library and every goroutine of it passes
-// a named point, and APERTURE_PANIC_AT names the one that panics: "local.sweeper" each time, "local.sweeper:2" twice.
+// named points, and APERTURE_PANIC_AT names those that panic: "local.sweeper" each time, "local.sweeper:2" twice,
+// "core.flow.end:1,core.flow.give_back:1" one after the other.
 func init() { guard.Fault = panicAt }
 
-// variable is a text of C.
+// variable is a text of C. Go has no environment in the library.
 var variable = C.CString("APERTURE_PANIC_AT")
 
-var panics atomic.Int64
+// panics counts the panics of each point.
+var (
+	panicsMu sync.Mutex
+	panics   = map[string]int{}
+)
 
 func panicAt(point string) {
-	value := C.getenv(variable) // Go has no environment here
+	value := C.getenv(variable)
 	if value == nil {
 		return
 	}
-	name, times, limited := strings.Cut(C.GoString(value), ":")
-	if name != point {
-		return
-	}
-	if limited {
-		limit, err := strconv.ParseInt(times, 10, 64)
-		if err != nil || panics.Add(1) > limit {
-			return
+	for named := range strings.SplitSeq(C.GoString(value), ",") {
+		if name, times, limited := strings.Cut(named, ":"); name == point && panicsAgain(point, times, limited) {
+			panic(fmt.Sprintf("a fault at %s", point))
 		}
 	}
-	panic(fmt.Sprintf("a fault at %s", point))
+}
+
+func panicsAgain(point, times string, limited bool) bool {
+	panicsMu.Lock()
+	defer panicsMu.Unlock()
+	limit, err := strconv.Atoi(times)
+	if limited && (err != nil || panics[point] >= limit) {
+		return false
+	}
+	panics[point]++
+	return true
 }
