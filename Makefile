@@ -66,8 +66,10 @@ $(BUILD)/staticcheck: tools/go.mod tools/go.sum
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: bindings/python/requirements-dev.txt | $(VENV)/bin/python
+$(VENV)/installed: bindings/python/requirements-dev.txt bindings/python/requirements-uwsgi.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r bindings/python/requirements-uwsgi.txt || \
+		echo "uWSGI cannot be built here; its tests will be skipped"
 	@touch $@
 
 $(MODULES): bindings/node/package-lock.json bindings/node/package.json
