@@ -87,11 +87,11 @@ def main() -> None:
     silent.stop()
     report = answering.stop()
 
-    print("exit: median milliseconds from the call to the end (and the ratio to a process without the library)")
+    print("measured: median milliseconds from the call of an end to the end (and the ratio to a process without the library)")
     for number, way in enumerate(WAYS):
         cells = [f"{use} {took[number] * 1e3:.2f} ({took[number] / measured['none'][number]:.1f})"
                  for use, took in measured.items()]
-        print(f"exit: {way:14}", ", ".join(cells))
+        print(f"measured: {way:14}", ", ".join(cells))
 
     spans = len(WAYS) * max(1, TIMES["closed"] // int(os.environ.get("TEST_DIVISOR", "1"))) * FLOWS
     if report["span_count"] != spans:

@@ -135,7 +135,7 @@ static void flat(const char *name, void (*once)(void), int times) {
         once();
     }
     long after = resident_kib();
-    printf("memory: %-16s %8d times: %6ld KiB before, %6ld KiB after\n", name, times, before, after);
+    printf("measured: %-16s %8d times: %6ld KiB before, %6ld KiB after\n", name, times, before, after);
     CHECK(aperture_live_handles() == handles);
     CHECK(after - before < GROWTH_KIB);
     CHECK(thread_count() <= threads + 16);

@@ -21,12 +21,13 @@ DOWN=127.0.0.1:1 # a port that nobody listens on
 passed=0
 failed=0
 
-# check NAME COMMAND... runs a command and counts it.
+# check NAME COMMAND... runs a command and counts it. Of what it writes, only what it has measured is shown.
 check() {
     name=$1
     shift
     if "$@" >"$OUT/log" 2>&1; then
         passed=$((passed + 1))
+        sed -n "s|^measured:|$name:|p" "$OUT/log"
     else
         failed=$((failed + 1))
         echo "FAILED: $name"
@@ -101,6 +102,8 @@ test_of memory_test
 run memory_test "$POLICIES" "$DOWN"
 test_of exit_test
 check "run exit_test" timeout 300 "$PYTHON" tests/c/exit_test.py "$OUT/exit_test" "$BUILD/fakeagent"
+test_of fork_test
+run fork_test "$BUILD/fakeagent" "$POLICIES"
 c c11 host.o -c tests/c/host.c
 c c11 process.o -c tests/c/process.c
 cxx c++20 coroutine_test tests/c/coroutine_test.cc "$OUT/host.o" "$OUT/process.o"

@@ -117,7 +117,7 @@ static void test_small_threads(char *down) {
         most = used_of(stacks[i]) > most ? used_of(stacks[i]) : most;
         free_stack(stacks[i]);
     }
-    printf("stack: %zu of %d bytes of a thread's stack used\n", most, SMALL_STACK);
+    printf("measured: %zu of %d bytes of a thread's stack used\n", most, SMALL_STACK);
 }
 
 /* Has a flow open, and a call pending, each time that it yields. */
@@ -153,7 +153,7 @@ static void free_coroutines(struct coroutine *coroutines) {
         most = used_of(coroutines[i].stack) > most ? used_of(coroutines[i].stack) : most;
         free_coroutine(&coroutines[i]);
     }
-    printf("stack: %zu of %d bytes of a coroutine's stack used\n", most, SMALL_STACK);
+    printf("measured: %zu of %d bytes of a coroutine's stack used\n", most, SMALL_STACK);
 }
 
 /* The coroutines of one thread take turns. */

@@ -154,7 +154,7 @@ static void test_short_lived(void) {
     long early = resident_kib();
     spawn_in_all(count - count / 5);
     long late = resident_kib();
-    printf("threads: %ld KiB resident after %d short-lived threads, %ld KiB after %d\n", early, count / 5, late, count);
+    printf("measured: %ld KiB resident after %d short-lived threads, %ld KiB after %d\n", early, count / 5, late, count);
     CHECK(late - early < GROWTH_KIB);
     wait_for_threads(before + RUNTIME_THREADS);
 }
