@@ -9,6 +9,7 @@
  * wrong connection is a wrong one, and each agent counts what it was asked.
  */
 #define _GNU_SOURCE
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 
 #define FORKS 200
 #define AT_ONCE 4
+#define FIRST_USES 20
 #define GENERATIONS 20
 #define PARENT_THREADS 8
 #define CHILD_THREADS 4
@@ -232,6 +234,29 @@ static void use_in_generations(void *left) {
     CHECK(aperture_live_handles() == 0);
 }
 
+/* Returns how many values are attached to this thread. A key is a small number, and one that nobody has made has none. */
+static int attached_values(void) {
+    int count = 0;
+    for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++) {
+        count += pthread_getspecific(key) != NULL;
+    }
+    return count;
+}
+
+/*
+ * The runtime's handlers went with the runtime: the host finds its own, which are none here. And what it has attached to
+ * the thread went, which would take the thread into the dead runtime when it ends.
+ */
+static void check_left_behind(void *values) {
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGPIPE, SIGURG};
+    CHECK(attached_values() == *(int *)values);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct sigaction action;
+        CHECK(sigaction(numbers[i], NULL, &action) == 0);
+        CHECK(action.sa_handler == SIG_DFL);
+    }
+}
+
 static void expect_exit(void (*body)(void *), void *argument) {
     int status = in_child(body, argument);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -291,6 +316,58 @@ static void test_unused(void) {
     expect_exit(use_first, NULL);
     children_of_agent++;
     CHECK(thread_count() == 1);
+}
+
+static void *use_once(void *argument) {
+    close_client(client_for("local:"));
+    return argument;
+}
+
+/* Forks while another thread is about to start the runtime, is starting it, or has started it. */
+static void fork_in_first_use(void *unused) {
+    pthread_t user;
+    pid_t children[AT_ONCE];
+    CHECK(pthread_create(&user, NULL, use_once, unused) == 0);
+    for (int i = 0; i < AT_ONCE; i++) {
+        children[i] = fork();
+        CHECK(children[i] >= 0);
+        if (children[i] == 0) {
+            run_local_flows();
+            exit(0);
+        }
+    }
+    for (int i = 0; i < AT_ONCE; i++) {
+        int status = wait_for_child(children[i]);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    CHECK(pthread_join(user, NULL) == 0);
+}
+
+static void test_first_use(void) {
+    for (int i = 0; i < scaled(FIRST_USES); i++) {
+        expect_exit(fork_in_first_use, NULL);
+    }
+}
+
+/* The child's only thread is one that has used the library in the parent. It returns, which ends the child. */
+static void *fork_and_return(void *child) {
+    pid_t forked;
+    run_flow(parents_local, APERTURE_ACCEPTED);
+    forked = fork();
+    CHECK(forked >= 0);
+    if (forked > 0) {
+        *(pid_t *)child = forked;
+    }
+    return NULL;
+}
+
+static void test_end_of_thread(void) {
+    pthread_t thread;
+    pid_t child;
+    CHECK(pthread_create(&thread, NULL, fork_and_return, &child) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    int status = wait_for_child(child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void test_many(void) {
@@ -411,11 +488,13 @@ int main(int argc, char **argv) {
     }
     const char *const nothing[] = {NULL}, *const reject[] = {"-decision=reject", NULL};
     char report[4096];
+    int values = attached_values();
     policies = argv[2];
     start_agent(&parents_agent, argv[1], nothing);
     start_agent(&childrens_agent, argv[1], reject);
 
     test_unused();
+    test_first_use();
 
     aperture_flow_params params = checkout();
     aperture_decision decision = APERTURE_DECISION_INIT;
@@ -432,6 +511,9 @@ int main(int argc, char **argv) {
     test_many();
     expect_exit(do_nothing, NULL);
     expect_crash();
+    CHECK(attached_values() > values); /* or there would be nothing to find in the child */
+    expect_exit(check_left_behind, &values);
+    test_end_of_thread();
     test_programs();
     test_generations();
     check_progress();
