@@ -12,5 +12,7 @@
 //	flow_test.go       the life of a flow, blocking
 //	async_test.go      the asynchronous forms
 //	bad_input_test.go  every wrong argument gets an error that names it
-//	fuzz_test.go       calls with any handles, in any order, from several threads
+//	fuzz_test.go       calls with any handles and arguments, in any order, from several threads
+//	fuzz_arguments_test.go
+//	                   the wrong arguments of the fuzz
 package abi

@@ -102,10 +102,24 @@ static inline void aperture_guest_watch_signals(void) {
     }
 }
 
+/* ---- signal_table.c: which signals the threads of the runtime unblock ---- */
+
+/* Lets the runtime leave the host's signals blocked in its threads. Called before it starts. */
+void aperture_guest_keep_signals_blocked(void);
+
 /* ---- thread_key.c: the thread-specific value of the runtime ---- */
 
 /* Forgets what the runtime has attached to this thread. For a forked child, whose runtime is dead. */
 void aperture_guest_detach_thread(void);
+
+/* ---- connections.c: what a forked child closes ---- */
+
+/* Notes a connection, and returns its place: negative when there is none left. */
+int aperture_guest_remember_connection(int descriptor);
+void aperture_guest_forget_connection(int place);
+
+/* Closes the connections that were noted. For a forked child. */
+void aperture_guest_close_connections(void);
 
 /* ---- limits.c: limits of the process ---- */
 
