@@ -194,6 +194,7 @@ static void use_again(void *unused) {
     run_local_flows();
     run_remote_flows();
     CHECK(aperture_live_handles() == 0);
+    CHECK(socket_count() == 0);
     refuse_all(APERTURE_ERROR_FORKED); /* as before, now that the child has a runtime */
 }
 
@@ -244,12 +245,13 @@ static int attached_values(void) {
 }
 
 /*
- * The runtime's handlers went with the runtime: the host finds its own, which are none here. And what it has attached to
- * the thread went, which would take the thread into the dead runtime when it ends.
+ * The runtime's handlers went with the runtime: the host finds its own, which are none here. So did what it has attached to
+ * the thread, which would take the thread into the dead runtime when it ends, and its connections, whose end an agent
+ * would not see as long as the child lives.
  */
 static void check_left_behind(void *values) {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGPIPE, SIGURG};
-    CHECK(attached_values() == *(int *)values);
+    CHECK(attached_values() == *(int *)values && socket_count() == 0);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct sigaction action;
         CHECK(sigaction(numbers[i], NULL, &action) == 0);
@@ -332,6 +334,7 @@ static void fork_in_first_use(void *unused) {
         children[i] = fork();
         CHECK(children[i] >= 0);
         if (children[i] == 0) {
+            end_with_parent();
             run_local_flows();
             exit(0);
         }
@@ -378,6 +381,7 @@ static void test_many(void) {
             children[j] = fork();
             CHECK(children[j] >= 0);
             if (children[j] == 0) {
+                end_with_parent();
                 use_again(NULL);
                 exit(0);
             }
@@ -451,6 +455,7 @@ static void expect_of(pid_t (*fork_by)(void), void (*body)(void *), int signal) 
     pid_t child = fork_by();
     CHECK(child >= 0);
     if (child == 0) {
+        end_with_parent();
         body(NULL);
         fflush(NULL);
         _exit(0); /* what exit does is the C library's business, which may not have noticed the fork */
@@ -511,7 +516,7 @@ int main(int argc, char **argv) {
     test_many();
     expect_exit(do_nothing, NULL);
     expect_crash();
-    CHECK(attached_values() > values); /* or there would be nothing to find in the child */
+    CHECK(attached_values() > values && socket_count() > 0); /* or there would be nothing to find in the child */
     expect_exit(check_left_behind, &values);
     test_end_of_thread();
     test_programs();

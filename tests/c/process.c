@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,19 @@ static int entries_of(const char *directory) {
 int thread_count(void) { return entries_of("/proc/self/task"); }
 
 int descriptor_count(void) { return entries_of("/proc/self/fd") - 1; /* that of the listing */ }
+
+int socket_count(void) {
+    int count = 0;
+    DIR *listing = opendir("/proc/self/fd");
+    CHECK(listing != NULL);
+    for (struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
+        char target[64] = "";
+        ssize_t length = readlinkat(dirfd(listing), entry->d_name, target, sizeof target - 1);
+        count += length > 0 && strncmp(target, "socket:", 7) == 0;
+    }
+    closedir(listing);
+    return count;
+}
 
 void wait_for_threads(int most) {
     int64_t deadline = now_ns() + PATIENCE;
@@ -75,11 +89,14 @@ long resident_kib(void) {
     return resident;
 }
 
+void end_with_parent(void) { CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0); }
+
 int in_child(void (*body)(void *), void *argument) {
     fflush(NULL);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
+        end_with_parent();
         body(argument);
         exit(0);
     }

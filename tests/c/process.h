@@ -17,8 +17,14 @@ void wait_until_asleep(pid_t thread);
 /* Returns how many file descriptors are open. */
 int descriptor_count(void);
 
+/* Returns how many of them are sockets. */
+int socket_count(void);
+
 /* Returns the resident memory in KiB. */
 long resident_kib(void);
+
+/* Lets a child end with the thread that has forked it, so that one that hangs does not outlive a test that has failed. */
+void end_with_parent(void);
 
 /* Runs body in a forked child, which then exits with 0. Returns how it ended, for WIFEXITED and WIFSIGNALED. */
 int in_child(void (*body)(void *), void *argument);

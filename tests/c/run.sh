@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compiles the tests in C and C++ without a warning, links them to the built library, and runs them. CC, CXX, PYTHON and
-# BUILD (the folder with libaperture.so and fakeagent) may be set. The last line says how many passed; the exit code is 1
+# BUILD (the folder with libaperture.so, fakeagent and testcert) may be set. The last line says how many passed; the exit code is 1
 # when one did not.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -104,6 +104,11 @@ test_of exit_test
 check "run exit_test" timeout 300 "$PYTHON" tests/c/exit_test.py "$OUT/exit_test" "$BUILD/fakeagent"
 test_of fork_test
 run fork_test "$BUILD/fakeagent" "$POLICIES"
+mkdir "$OUT/certificates" && "$BUILD/testcert" "$OUT/certificates" || exit 1
+test_of signal_test
+run signal_test "$BUILD/fakeagent" "$OUT/certificates" "$POLICIES"
+test_of limits_test
+run limits_test "$BUILD/fakeagent"
 c c11 host.o -c tests/c/host.c
 c c11 process.o -c tests/c/process.c
 cxx c++20 coroutine_test tests/c/coroutine_test.cc "$OUT/host.o" "$OUT/process.o"
