@@ -114,6 +114,12 @@ test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, py
 test-node: $(BINARIES) $(MODULES) ## The Node package: tsc, node:test.
 	cd bindings/node && ./node_modules/.bin/tsc -p test/types && $(NODE) --test test/*.test.mjs test/*.test.cjs
 
+.PHONY: test-soak
+test-soak: $(BUILD)/fakeagent $(BUILD)/soak/host $(VENV)/installed ## The arithmetic of the soak, and a short one.
+	cd tests/soak && $(CURDIR)/$(VENV)/bin/ruff check --config ../../bindings/python/pyproject.toml && \
+		$(CURDIR)/$(VENV)/bin/mypy --strict *.py && $(PYTHON) -m unittest --quiet
+	$(PYTHON) tests/soak/run.py --minutes 0.2
+
 .PHONY: test-readme
 test-readme: $(LIBRARY) $(VENV)/bin/python $(MODULES) ## The snippets of README.md.
 	CC=$(CC) GO=$(GO) NODE=$(NODE) $(VENV)/bin/python tests/readme/run.py
@@ -155,6 +161,14 @@ $(BUILD)/bench/flow: bench/flow.c include/aperture.h $(LIBRARY)
 
 $(BUILD)/bench/bare: bench/bare/main.go $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./bench/bare
+
+.PHONY: soak
+soak: $(BUILD)/fakeagent $(BUILD)/soak/host ## Run flows against an agent that suffers (MINUTES=5, SEED=).
+	$(PYTHON) tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+$(BUILD)/soak/host: $(wildcard tests/soak/*.[ch]) include/aperture.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -O2 -std=c11 $(C_FLAGS) -pthread $(filter %.c,$^) -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
 
 .PHONY: clean
 clean: ## Remove what was built.
