@@ -120,6 +120,26 @@ static void run_low_before_first_use(void) {
     use_everything();
 }
 
+/* The runtime is started by a call that fails, and has had no use for a timer or a socket yet. */
+static void run_dry_after_start(void) {
+    aperture_client_options options = APERTURE_CLIENT_OPTIONS_INIT;
+    aperture_error error = APERTURE_ERROR_INIT;
+    aperture_client client;
+    CHECK(aperture_new_client(&options, &client, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
+    CHECK(thread_count() > 1);
+    take_all_descriptors();
+    client = client_for("local:");
+    run_flow(client, APERTURE_ACCEPTED);
+    CHECK(aperture_client_wait_ready(client, SECOND, &error) == APERTURE_OK);
+    close_client(client);
+    client = client_for(address);
+    CHECK(aperture_client_wait_ready(client, MILLISECOND, &error) == APERTURE_ERROR_TIMEOUT);
+    give_descriptors();
+    CHECK_OK(aperture_client_wait_ready(client, PATIENCE, &error), error);
+    run_flow(client, APERTURE_ACCEPTED);
+    close_client(client);
+}
+
 static void run_dry_in_use(void) {
     aperture_client_options options = APERTURE_CLIENT_OPTIONS_INIT;
     aperture_error error = APERTURE_ERROR_INIT;
@@ -258,6 +278,7 @@ static const struct {
     {"soft limit", keep_soft_limit},
     {"no descriptors before the first use", run_dry_before_first_use},
     {"few descriptors before the first use", run_low_before_first_use},
+    {"no descriptors after the start", run_dry_after_start},
     {"no descriptors in use", run_dry_in_use},
     {"little address space", run_low_of_memory},
     {"max_procs", obey_max_procs},
