@@ -115,8 +115,8 @@ test-faults: $(BUILD)/faults/libaperture.so ## A panic at every point of the lib
 	$(GO) test -count=1 ./tests/faults/...
 
 .PHONY: test-c
-test-c: $(LIBRARY) ## The header and the library from C and C++.
-	CC=$(CC) CXX=$(CXX) BUILD=$(BUILD) sh tests/c/run.sh
+test-c: $(BINARIES) ## The header and the library from C and C++.
+	CC=$(CC) CXX=$(CXX) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/run.sh
 
 .PHONY: test-python
 test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, pytest.
