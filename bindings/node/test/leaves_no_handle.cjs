@@ -8,7 +8,14 @@ const { isMainThread } = require('node:worker_threads');
 if (isMainThread) {
   process.on('exit', () => {
     const { liveHandles } = require('./live_handles.cjs');
-    const left = liveHandles();
+    let left = 0;
+    try {
+      left = liveHandles();
+    } catch (error) {
+      if (error.code !== 'LIBRARY_NOT_LOADED') {
+        throw error;
+      }
+    }
     if (left !== 0) {
       console.error(`${left} handles of the library are left open`);
       process.exitCode = 1;
