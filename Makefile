@@ -13,12 +13,19 @@ LIBRARY := $(BUILD)/libaperture.so
 VENV    := $(BUILD)/venv
 MODULES := bindings/node/node_modules/.package-lock.json
 
-# Only the library's own symbols, a SONAME, read-only relocations, nothing bound lazily, and Go's own look-ups of hosts
-# and users, which need no thread per call. -trimpath and an empty build id make the build the same in every folder.
+# Only the library's own symbols, a SONAME, read-only relocations, nothing bound lazily, a Go runtime that starts late, and
+# Go's own look-ups of hosts and users, which need no thread per call. -trimpath and an empty build id make the build the
+# same in every folder.
 SONAME    := libaperture.so.0
-LINKER    := -Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/aperture.map -Wl,-z,relro -Wl,-z,now
+LINKER    := -Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/aperture.map -Wl,-z,relro -Wl,-z,now \
+	-Wl,-T,$(CURDIR)/capi/internal/guest/start.ld
 GO_BUILD  := $(GO) build -trimpath -buildvcs=false
 GO_SOURCES := $(shell find capi core cmd tests \( -name '*.go' -o -name '*.c' \) -not -name '*_test.*') go.mod go.sum
+
+# Go knows of no header outside of a package's own folder: the hash lets it compile again when one has changed.
+C_HEADERS := include/aperture.h capi/internal/guest/guest.h capi/internal/guest/functions.h
+BUILD_LIBRARY = CGO_CFLAGS="-O2 -g -DAPERTURE_HEADERS=0x$$(cat $(C_HEADERS) | sha256sum | cut -c1-16)" $(GO_BUILD) \
+	-ldflags "-s -w -buildid= -extldflags '$(LINKER)'" -buildmode=c-shared -tags netgo,osusergo
 
 C_FLAGS := -Wall -Wextra -pedantic -Werror -Iinclude
 C_LINK  := -L$(BUILD) -laperture
@@ -32,9 +39,8 @@ help: ## List the targets.
 .PHONY: build
 build: $(LIBRARY) $(BUILD)/aperture-local ## Build the library and aperture-local into build/.
 
-$(LIBRARY): $(GO_SOURCES) capi/aperture.map include/aperture.h
-	$(GO_BUILD) -buildmode=c-shared -tags netgo,osusergo \
-		-ldflags "-s -w -buildid= -extldflags '$(LINKER)'" -o $@ ./capi
+$(LIBRARY): $(GO_SOURCES) $(C_HEADERS) capi/aperture.map capi/internal/guest/start.ld
+	$(BUILD_LIBRARY) -o $@ ./capi
 	@rm -f $(BUILD)/libaperture.h
 	@ln -sf libaperture.so $(BUILD)/$(SONAME)
 

@@ -1,30 +1,20 @@
 /*
- * The entry points of the library: each hands its arguments to the Go function of the same name, with handles as the
- * numbers that they are. Generated from abi/aperture.yaml; do not edit.
+ * The entry points of the library. Each asks internal/guest for the functions of this process, which are the Go functions
+ * of this image once its runtime has been started, and calls its own there. Generated from abi/aperture.yaml; do not edit.
  */
 #include "_cgo_export.h"
 
-const char *aperture_version(void) {
-    return aperture_go_version();
-}
+#include "internal/guest/guest.h"
 
-uint32_t aperture_abi_version(void) {
-    return aperture_go_abi_version();
-}
+/* ---- Into the Go code of this image, with handles as the numbers that they are ---- */
 
-const char *aperture_error_name(aperture_code code) {
-    return aperture_go_error_name(code);
-}
-
-const char *aperture_error_description(aperture_code code) {
-    return aperture_go_error_description(code);
-}
-
-uint64_t aperture_live_handles(void) {
+static uint64_t go_live_handles(void) {
+    aperture_guest_watch_signals();
     return aperture_go_live_handles();
 }
 
-aperture_code aperture_new_client(const aperture_client_options *options, aperture_client *client, aperture_error *error) {
+static aperture_code go_new_client(const aperture_client_options *options, aperture_client *client, aperture_error *error) {
+    aperture_guest_watch_signals();
     uint64_t client_number = 0;
     aperture_code code = aperture_go_new_client((aperture_client_options *)options, client != NULL ? &client_number : NULL, error);
     if (client != NULL) {
@@ -33,11 +23,13 @@ aperture_code aperture_new_client(const aperture_client_options *options, apertu
     return code;
 }
 
-aperture_code aperture_client_wait_ready(aperture_client client, int64_t timeout_ns, aperture_error *error) {
+static aperture_code go_client_wait_ready(aperture_client client, int64_t timeout_ns, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_client_wait_ready((uint64_t)(uintptr_t)client, timeout_ns, error);
 }
 
-aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error) {
+static aperture_code go_client_wait_ready_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
     uint64_t call_number = 0;
     aperture_code code = aperture_go_client_wait_ready_async((uint64_t)(uintptr_t)client, timeout_ns, tag, call != NULL ? &call_number : NULL, error);
     if (call != NULL) {
@@ -46,15 +38,18 @@ aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t t
     return code;
 }
 
-aperture_code aperture_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error) {
+static aperture_code go_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_client_stats((uint64_t)(uintptr_t)client, stats, error);
 }
 
-aperture_code aperture_client_close(aperture_client client, int64_t timeout_ns, aperture_error *error) {
+static aperture_code go_client_close(aperture_client client, int64_t timeout_ns, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_client_close((uint64_t)(uintptr_t)client, timeout_ns, error);
 }
 
-aperture_code aperture_client_close_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error) {
+static aperture_code go_client_close_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
     uint64_t call_number = 0;
     aperture_code code = aperture_go_client_close_async((uint64_t)(uintptr_t)client, timeout_ns, tag, call != NULL ? &call_number : NULL, error);
     if (call != NULL) {
@@ -63,7 +58,8 @@ aperture_code aperture_client_close_async(aperture_client client, int64_t timeou
     return code;
 }
 
-aperture_code aperture_start_flow(aperture_client client, const aperture_flow_params *params, aperture_flow *flow, aperture_decision *decision, aperture_error *error) {
+static aperture_code go_start_flow(aperture_client client, const aperture_flow_params *params, aperture_flow *flow, aperture_decision *decision, aperture_error *error) {
+    aperture_guest_watch_signals();
     uint64_t flow_number = 0;
     aperture_code code = aperture_go_start_flow((uint64_t)(uintptr_t)client, (aperture_flow_params *)params, flow != NULL ? &flow_number : NULL, decision, error);
     if (flow != NULL) {
@@ -72,7 +68,8 @@ aperture_code aperture_start_flow(aperture_client client, const aperture_flow_pa
     return code;
 }
 
-aperture_code aperture_start_flow_async(aperture_client client, const aperture_flow_params *params, uint64_t tag, aperture_flow *flow, aperture_decision *decision, aperture_call *call, aperture_error *error) {
+static aperture_code go_start_flow_async(aperture_client client, const aperture_flow_params *params, uint64_t tag, aperture_flow *flow, aperture_decision *decision, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
     uint64_t flow_number = 0;
     uint64_t call_number = 0;
     aperture_code code = aperture_go_start_flow_async((uint64_t)(uintptr_t)client, (aperture_flow_params *)params, tag, flow != NULL ? &flow_number : NULL, decision, call != NULL ? &call_number : NULL, error);
@@ -85,27 +82,33 @@ aperture_code aperture_start_flow_async(aperture_client client, const aperture_f
     return code;
 }
 
-aperture_code aperture_flow_should_run(aperture_flow flow, int32_t *should_run, aperture_error *error) {
+static aperture_code go_flow_should_run(aperture_flow flow, int32_t *should_run, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_should_run((uint64_t)(uintptr_t)flow, should_run, error);
 }
 
-aperture_code aperture_flow_decision(aperture_flow flow, aperture_decision *decision, aperture_error *error) {
+static aperture_code go_flow_decision(aperture_flow flow, aperture_decision *decision, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_decision((uint64_t)(uintptr_t)flow, decision, error);
 }
 
-aperture_code aperture_flow_error(aperture_flow flow, aperture_error *failure, aperture_error *error) {
+static aperture_code go_flow_error(aperture_flow flow, aperture_error *failure, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_error((uint64_t)(uintptr_t)flow, failure, error);
 }
 
-aperture_code aperture_flow_set_status(aperture_flow flow, aperture_flow_status status, aperture_error *error) {
+static aperture_code go_flow_set_status(aperture_flow flow, aperture_flow_status status, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_set_status((uint64_t)(uintptr_t)flow, status, error);
 }
 
-aperture_code aperture_flow_end(aperture_flow flow, aperture_end_result *result, aperture_error *error) {
+static aperture_code go_flow_end(aperture_flow flow, aperture_end_result *result, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_end((uint64_t)(uintptr_t)flow, result, error);
 }
 
-aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t tag, aperture_end_result *result, aperture_call *call, aperture_error *error) {
+static aperture_code go_flow_end_async(aperture_flow flow, uint64_t tag, aperture_end_result *result, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
     uint64_t call_number = 0;
     aperture_code code = aperture_go_flow_end_async((uint64_t)(uintptr_t)flow, tag, result, call != NULL ? &call_number : NULL, error);
     if (call != NULL) {
@@ -114,31 +117,276 @@ aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t tag, aperture
     return code;
 }
 
-aperture_code aperture_flow_end_result(aperture_flow flow, aperture_end_result *result, aperture_error *error) {
+static aperture_code go_flow_end_result(aperture_flow flow, aperture_end_result *result, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_end_result((uint64_t)(uintptr_t)flow, result, error);
 }
 
-aperture_code aperture_flow_end_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+static aperture_code go_flow_end_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_end_response((uint64_t)(uintptr_t)flow, buffer, capacity, length, error);
 }
 
-aperture_code aperture_flow_close(aperture_flow flow, aperture_error *error) {
+static aperture_code go_flow_close(aperture_flow flow, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_flow_close((uint64_t)(uintptr_t)flow, error);
 }
 
-aperture_code aperture_client_completion_fd(aperture_client client, int32_t *fd, aperture_error *error) {
+static aperture_code go_client_completion_fd(aperture_client client, int32_t *fd, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_client_completion_fd((uint64_t)(uintptr_t)client, fd, error);
 }
 
-aperture_code aperture_client_poll(aperture_client client, aperture_completion *completions, size_t capacity, size_t *count, aperture_error *error) {
+static aperture_code go_client_poll(aperture_client client, aperture_completion *completions, size_t capacity, size_t *count, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_client_poll((uint64_t)(uintptr_t)client, completions, capacity, count, error);
 }
 
-aperture_code aperture_call_wait(aperture_call call, int64_t timeout_ns, aperture_completion *completion, aperture_error *error) {
+static aperture_code go_call_wait(aperture_call call, int64_t timeout_ns, aperture_completion *completion, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_call_wait((uint64_t)(uintptr_t)call, timeout_ns, completion, error);
 }
 
-aperture_code aperture_call_cancel(aperture_call call, aperture_error *error) {
+static aperture_code go_call_cancel(aperture_call call, aperture_error *error) {
+    aperture_guest_watch_signals();
     return aperture_go_call_cancel((uint64_t)(uintptr_t)call, error);
 }
 
+const struct aperture_functions aperture_guest_own_functions = {
+    .live_handles = go_live_handles,
+    .new_client = go_new_client,
+    .client_wait_ready = go_client_wait_ready,
+    .client_wait_ready_async = go_client_wait_ready_async,
+    .client_stats = go_client_stats,
+    .client_close = go_client_close,
+    .client_close_async = go_client_close_async,
+    .start_flow = go_start_flow,
+    .start_flow_async = go_start_flow_async,
+    .flow_should_run = go_flow_should_run,
+    .flow_decision = go_flow_decision,
+    .flow_error = go_flow_error,
+    .flow_set_status = go_flow_set_status,
+    .flow_end = go_flow_end,
+    .flow_end_async = go_flow_end_async,
+    .flow_end_result = go_flow_end_result,
+    .flow_end_response = go_flow_end_response,
+    .flow_close = go_flow_close,
+    .client_completion_fd = go_client_completion_fd,
+    .client_poll = go_client_poll,
+    .call_wait = go_call_wait,
+    .call_cancel = go_call_cancel,
+};
+
+/* ---- The public functions ---- */
+
+uint64_t aperture_live_handles(void) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return 0;
+    }
+    return functions->live_handles();
+}
+
+aperture_code aperture_new_client(const aperture_client_options *options, aperture_client *client, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        aperture_code code = aperture_guest_enter(&functions, error);
+        if (code != APERTURE_OK) {
+            if (client != NULL) {
+                *client = NULL;
+            }
+            return code;
+        }
+    }
+    return functions->new_client(options, client, error);
+}
+
+aperture_code aperture_client_wait_ready(aperture_client client, int64_t timeout_ns, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_wait_ready(client, timeout_ns, error);
+}
+
+aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_wait_ready_async(client, timeout_ns, tag, call, error);
+}
+
+aperture_code aperture_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_stats(client, stats, error);
+}
+
+aperture_code aperture_client_close(aperture_client client, int64_t timeout_ns, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_close(client, timeout_ns, error);
+}
+
+aperture_code aperture_client_close_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_close_async(client, timeout_ns, tag, call, error);
+}
+
+aperture_code aperture_start_flow(aperture_client client, const aperture_flow_params *params, aperture_flow *flow, aperture_decision *decision, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (flow != NULL) {
+            *flow = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->start_flow(client, params, flow, decision, error);
+}
+
+aperture_code aperture_start_flow_async(aperture_client client, const aperture_flow_params *params, uint64_t tag, aperture_flow *flow, aperture_decision *decision, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (flow != NULL) {
+            *flow = NULL;
+        }
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->start_flow_async(client, params, tag, flow, decision, call, error);
+}
+
+aperture_code aperture_flow_should_run(aperture_flow flow, int32_t *should_run, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (should_run != NULL) {
+            *should_run = 0;
+        }
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_should_run(flow, should_run, error);
+}
+
+aperture_code aperture_flow_decision(aperture_flow flow, aperture_decision *decision, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_decision(flow, decision, error);
+}
+
+aperture_code aperture_flow_error(aperture_flow flow, aperture_error *failure, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_error(flow, failure, error);
+}
+
+aperture_code aperture_flow_set_status(aperture_flow flow, aperture_flow_status status, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_set_status(flow, status, error);
+}
+
+aperture_code aperture_flow_end(aperture_flow flow, aperture_end_result *result, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_end(flow, result, error);
+}
+
+aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t tag, aperture_end_result *result, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_end_async(flow, tag, result, call, error);
+}
+
+aperture_code aperture_flow_end_result(aperture_flow flow, aperture_end_result *result, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_end_result(flow, result, error);
+}
+
+aperture_code aperture_flow_end_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (length != NULL) {
+            *length = 0;
+        }
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_end_response(flow, buffer, capacity, length, error);
+}
+
+aperture_code aperture_flow_close(aperture_flow flow, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_close(flow, error);
+}
+
+aperture_code aperture_client_completion_fd(aperture_client client, int32_t *fd, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (fd != NULL) {
+            *fd = -1;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_completion_fd(client, fd, error);
+}
+
+aperture_code aperture_client_poll(aperture_client client, aperture_completion *completions, size_t capacity, size_t *count, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (count != NULL) {
+            *count = 0;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_poll(client, completions, capacity, count, error);
+}
+
+aperture_code aperture_call_wait(aperture_call call, int64_t timeout_ns, aperture_completion *completion, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(call, "call", error);
+    }
+    return functions->call_wait(call, timeout_ns, completion, error);
+}
+
+aperture_code aperture_call_cancel(aperture_call call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(call, "call", error);
+    }
+    return functions->call_cancel(call, error);
+}

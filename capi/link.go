@@ -3,6 +3,5 @@ package main
 /*
 #cgo CFLAGS: -std=gnu11 -O2 -Wall -I${SRCDIR}/../include -fvisibility=hidden
 #cgo CFLAGS: -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=implicit-function-declaration
-#cgo LDFLAGS: -Wl,--wrap=pthread_getattr_np
 */
 import "C"

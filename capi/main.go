@@ -1,10 +1,12 @@
 // Command capi is the shared library libaperture.so: package core behind the C ABI of include/aperture.h.
 //
 // It marshals and nothing else. entry.c, which is generated, has the public symbols; each calls the Go function of the
-// same name here, exported as aperture_go_*. The header is part of every file's preamble, so that a Go signature that
-// drifts from it does not compile.
+// same name here, exported as aperture_go_*, in the image of the library that this process may use: internal/guest knows
+// which. The header is part of every file's preamble, so that a Go signature that drifts from it does not compile.
 //
-//	library.go      version, error names, live handles
+//	constants.c     what is answered without Go (generated)
+//	library.go      live handles
+//	log.go          aperture_configure's part in Go
 //	clients.go      making, reading and closing clients
 //	flows.go        the life of a flow, blocking
 //	async.go        the asynchronous forms, on top of internal/completion
@@ -12,7 +14,6 @@
 //	marshal.go      C structs to Go values and back
 //	failure.go      Go errors and panics to codes and messages
 //	silence.go      nothing is written to the host's stderr
-//	stack_bounds.c  why a call on a foreign stack is cheap
 package main
 
 // main is never called: a shared library has none, but the Go toolchain asks for it.

@@ -1,5 +1,5 @@
 /*
- * libaperture 0.1.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
+ * libaperture 0.2.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
  *
  * A flow is a piece of work that asks before it runs:
  *
@@ -57,12 +57,12 @@ extern "C" {
 
 /* The version of this header; aperture_version() tells that of the library. */
 #define APERTURE_VERSION_MAJOR 0
-#define APERTURE_VERSION_MINOR 1
+#define APERTURE_VERSION_MINOR 2
 #define APERTURE_VERSION_PATCH 0
-#define APERTURE_VERSION "0.1.0"
+#define APERTURE_VERSION "0.2.0"
 
 /* The version of the ABI that this header describes; aperture_abi_version() tells that of the library. */
-#define APERTURE_ABI_VERSION 1
+#define APERTURE_ABI_VERSION 2
 
 /*
  * How long a check may take when aperture_flow_params.check_timeout_ns is 0, in nanoseconds (200 ms).
@@ -146,7 +146,9 @@ enum {
     /* The process has no more of something, such as file descriptors. */
     APERTURE_ERROR_RESOURCE_EXHAUSTED = -10,
     /* A defect of the library; please report its message. */
-    APERTURE_ERROR_INTERNAL = -11
+    APERTURE_ERROR_INTERNAL = -11,
+    /* The handle belongs to the process that this one was forked from. Make a new client here. */
+    APERTURE_ERROR_FORKED = -12
 };
 
 /*
@@ -214,6 +216,21 @@ enum {
 };
 
 /*
+ * How serious a line of the log is. A level includes all that is more serious.
+ */
+typedef int32_t aperture_log_level;
+enum {
+    /* What helps to find a defect. */
+    APERTURE_LOG_LEVEL_DEBUG = -2,
+    /* What happens in ordinary operation. */
+    APERTURE_LOG_LEVEL_INFO = -1,
+    /* What an operator should know: decisions that could not be had, spans that were lost. */
+    APERTURE_LOG_LEVEL_WARNING = 0,
+    /* What an operator must repair, and defects of the library. */
+    APERTURE_LOG_LEVEL_ERROR = 1
+};
+
+/*
  * Which asynchronous call a completion belongs to.
  */
 typedef int32_t aperture_completion_kind;
@@ -269,6 +286,32 @@ typedef struct aperture_error {
 /* An aperture_error with its struct_size set and everything else zero. */
 #define APERTURE_ERROR_INIT \
     {sizeof(aperture_error), 0, 0, {0}}
+
+/*
+ * What holds for the whole process. All zero is how the library behaves when aperture_configure is never called.
+ */
+typedef struct aperture_process_options {
+    /* sizeof this struct, as the caller was compiled. */
+    size_t struct_size;
+    /* A file descriptor that log lines are written to, one write for each line, by a thread of the library. It
+     * is duplicated: the caller may close its own. 0: no log. Lines that come faster than they can be written
+     * are dropped, and their number is a line of its own. */
+    int32_t log_fd;
+    /* The least serious level that is written. */
+    aperture_log_level log_level;
+    /* How many threads may run the library's Go code at the same time (Go calls it GOMAXPROCS), up to 1024; the
+     * threads that the library makes are about as many, and a few more. 0: as many as there are CPUs for the
+     * process. */
+    int32_t max_procs;
+    /* 0: every signal handler of the process gets the flag SA_ONSTACK, without which a signal that meets a
+     * thread in the library corrupts memory. 1: handlers are left alone, for hosts whose handlers cannot have
+     * that flag and never run on threads that call the library. */
+    int32_t leave_signal_handlers;
+} aperture_process_options;
+
+/* An aperture_process_options with its struct_size set and everything else zero. */
+#define APERTURE_PROCESS_OPTIONS_INIT \
+    {sizeof(aperture_process_options), 0, 0, 0, 0}
 
 /*
  * Describes the client to make. All texts are copied.
@@ -521,11 +564,42 @@ APERTURE_API const char *aperture_error_description(aperture_code code);
  */
 APERTURE_API uint64_t aperture_live_handles(void);
 
+/*
+ * Sets what holds for the whole process: its log, its threads, its signal handlers. It may be called before the first
+ * client and at any time later; every call sets all options. A child that is forked later keeps them.
+ *
+ * @param options What to set.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Options are read during the call only. The log's descriptor stays the caller's; the library keeps a
+ *            duplicate.
+ * Threads: Any thread. Does not start the Go runtime. Never blocks on the network.
+ * NULL: options must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT (nothing is changed), APERTURE_ERROR_RESOURCE_EXHAUSTED (no
+ *                       descriptor is left; nothing is changed), APERTURE_ERROR_INTERNAL.
+ * Since: 0.2
+ */
+APERTURE_API aperture_code aperture_configure(const aperture_process_options *options, aperture_error *error);
+
+/*
+ * Adds SA_ONSTACK to every signal handler of the process that lacks it, at once. The library does so by itself when
+ * it is called, at most every 10 ms: a host that installs a handler without the flag while its threads use the
+ * library calls this afterwards, and has no such gap. It does nothing when leave_signal_handlers is set.
+ *
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing.
+ * Threads: Any thread. Never blocks.
+ * NULL: Takes no pointer but error.
+ * Returns: APERTURE_OK; None but APERTURE_ERROR_INVALID_ARGUMENT for an error struct that is too small.
+ * Since: 0.2
+ */
+APERTURE_API aperture_code aperture_protect_signal_handlers(aperture_error *error);
+
 /* ---- Clients ---- */
 
 /*
  * Makes a client. It starts to connect in the background and returns without waiting for the agent; an agent that is
- * down is no error here. Policy files of a local address are read before it returns.
+ * down is no error here. Policy files of a local address are read before it returns. The first client of a process
+ * starts the Go runtime.
  *
  * @param options Which client to make.
  * @param client Receives the client, or NULL when the call fails.
@@ -535,7 +609,8 @@ APERTURE_API uint64_t aperture_live_handles(void);
  * Threads: Any thread. Does not block on the network.
  * NULL: options and client must not be NULL.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_POLICY, APERTURE_ERROR_RESOURCE_EXHAUSTED,
- *                       APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_FORKED (this process was forked from one that uses the library, and no fresh
+ *                       copy of it could be loaded), APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_new_client(const aperture_client_options *options, aperture_client *client, aperture_error *error);
@@ -552,7 +627,7 @@ APERTURE_API aperture_code aperture_new_client(const aperture_client_options *op
  * NULL: A NULL client is an invalid handle.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT (negative timeout), APERTURE_ERROR_INVALID_HANDLE,
  *                       APERTURE_ERROR_CLOSED, APERTURE_ERROR_TIMEOUT (the message says what the connection last
- *                       met), APERTURE_ERROR_INTERNAL.
+ *                       met), APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_wait_ready(aperture_client client, int64_t timeout_ns, aperture_error *error);
@@ -571,7 +646,7 @@ APERTURE_API aperture_code aperture_client_wait_ready(aperture_client client, in
  * NULL: A NULL client is an invalid handle. call must not be NULL.
  * Returns: APERTURE_OK when the client is ready already, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT,
  *          APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED (too many calls
- *          are pending), APERTURE_ERROR_INTERNAL.
+ *          are pending), APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
@@ -585,7 +660,8 @@ APERTURE_API aperture_code aperture_client_wait_ready_async(aperture_client clie
  * Ownership: Nothing changes hands.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. stats must not be NULL.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error);
@@ -603,7 +679,7 @@ APERTURE_API aperture_code aperture_client_stats(aperture_client client, apertur
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT (negative timeout, the client stays open),
  *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED (another close is under way),
  *                       APERTURE_ERROR_TIMEOUT (closed, but the message says how many spans were not sent),
- *                       APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_close(aperture_client client, int64_t timeout_ns, aperture_error *error);
@@ -622,7 +698,7 @@ APERTURE_API aperture_code aperture_client_close(aperture_client client, int64_t
  * NULL: A NULL client is an invalid handle. call must not be NULL.
  * Returns: APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT (the client stays open), APERTURE_ERROR_INVALID_HANDLE,
  *          APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is left; the client stays open),
- *          APERTURE_ERROR_INTERNAL.
+ *          APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_close_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
@@ -644,7 +720,7 @@ APERTURE_API aperture_code aperture_client_close_async(aperture_client client, i
  * Threads: Any thread. Blocks for up to the check timeout.
  * NULL: A NULL client is an invalid handle. params and flow must not be NULL; decision may be.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED,
- *                       APERTURE_ERROR_RESOURCE_EXHAUSTED, APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_RESOURCE_EXHAUSTED, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_start_flow(aperture_client client, const aperture_flow_params *params, aperture_flow *flow, aperture_decision *decision, aperture_error *error);
@@ -665,8 +741,8 @@ APERTURE_API aperture_code aperture_start_flow(aperture_client client, const ape
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. params, flow and call must not be NULL; decision may be.
  * Returns: APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
- *          APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED, APERTURE_ERROR_INTERNAL. The completion's code
- *          is APERTURE_OK, APERTURE_ERROR_CANCELLED or APERTURE_ERROR_INTERNAL.
+ *          APERTURE_ERROR_CLOSED, APERTURE_ERROR_RESOURCE_EXHAUSTED, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ *          The completion's code is APERTURE_OK, APERTURE_ERROR_CANCELLED or APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_start_flow_async(aperture_client client, const aperture_flow_params *params, uint64_t tag, aperture_flow *flow, aperture_decision *decision, aperture_call *call, aperture_error *error);
@@ -680,7 +756,8 @@ APERTURE_API aperture_code aperture_start_flow_async(aperture_client client, con
  * Ownership: Nothing changes hands.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. should_run must not be NULL.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_should_run(aperture_flow flow, int32_t *should_run, aperture_error *error);
@@ -694,7 +771,8 @@ APERTURE_API aperture_code aperture_flow_should_run(aperture_flow flow, int32_t 
  * Ownership: Nothing changes hands.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. decision must not be NULL.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_decision(aperture_flow flow, aperture_decision *decision, aperture_error *error);
@@ -709,7 +787,8 @@ APERTURE_API aperture_code aperture_flow_decision(aperture_flow flow, aperture_d
  * Ownership: Nothing changes hands.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. failure must not be NULL.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_error(aperture_flow flow, aperture_error *failure, aperture_error *error);
@@ -724,7 +803,7 @@ APERTURE_API aperture_code aperture_flow_error(aperture_flow flow, aperture_erro
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_ALREADY_ENDED,
- *                       APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_set_status(aperture_flow flow, aperture_flow_status status, aperture_error *error);
@@ -741,7 +820,7 @@ APERTURE_API aperture_code aperture_flow_set_status(aperture_flow flow, aperture
  * NULL: A NULL flow is an invalid handle. result may be NULL.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_ALREADY_ENDED,
  *                       APERTURE_ERROR_UNREACHABLE (the flow is ended; its tokens come back when the policy lets them
- *                       expire), APERTURE_ERROR_INTERNAL.
+ *                       expire), APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end(aperture_flow flow, aperture_end_result *result, aperture_error *error);
@@ -760,7 +839,7 @@ APERTURE_API aperture_code aperture_flow_end(aperture_flow flow, aperture_end_re
  * NULL: A NULL flow is an invalid handle. call must not be NULL; result may be.
  * Returns: APERTURE_OK, APERTURE_PENDING; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
  *          APERTURE_ERROR_ALREADY_ENDED, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_RESOURCE_EXHAUSTED (no handle is
- *          left; the flow is ended, but no completion follows), APERTURE_ERROR_INTERNAL.
+ *          left; the flow is ended, but no completion follows), APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t tag, aperture_end_result *result, aperture_call *call, aperture_error *error);
@@ -775,7 +854,7 @@ APERTURE_API aperture_code aperture_flow_end_async(aperture_flow flow, uint64_t 
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. result may be NULL.
  * Returns: APERTURE_PENDING when the flow has not ended; APERTURE_ERROR_INVALID_ARGUMENT,
- *          APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_INTERNAL.
+ *          APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end_result(aperture_flow flow, aperture_end_result *result, aperture_error *error);
@@ -794,7 +873,7 @@ APERTURE_API aperture_code aperture_flow_end_result(aperture_flow flow, aperture
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle. length must not be NULL.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
- *                       APERTURE_ERROR_BUFFER_TOO_SMALL, APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_BUFFER_TOO_SMALL, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_end_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error);
@@ -807,7 +886,7 @@ APERTURE_API aperture_code aperture_flow_end_response(aperture_flow flow, char *
  * Ownership: The handle is released.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL flow is an invalid handle.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_close(aperture_flow flow, aperture_error *error);
@@ -827,7 +906,8 @@ APERTURE_API aperture_code aperture_flow_close(aperture_flow flow, aperture_erro
  * Threads: Any thread. Never blocks.
  * NULL: A NULL client is an invalid handle. fd must not be NULL.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
- *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (no descriptor is left), APERTURE_ERROR_INTERNAL.
+ *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (no descriptor is left), APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_completion_fd(aperture_client client, int32_t *fd, aperture_error *error);
@@ -843,7 +923,8 @@ APERTURE_API aperture_code aperture_client_completion_fd(aperture_client client,
  * Ownership: The caller owns the flows of the completions of started flows. Their calls are released.
  * Threads: Any thread. Never blocks. Of two threads that poll at once each gets different completions.
  * NULL: A NULL client is an invalid handle. completions and count must not be NULL.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_INTERNAL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_poll(aperture_client client, aperture_completion *completions, size_t capacity, size_t *count, aperture_error *error);
@@ -861,7 +942,7 @@ APERTURE_API aperture_code aperture_client_poll(aperture_client client, aperture
  * Threads: Any thread. Blocks for up to the timeout.
  * NULL: A NULL call is an invalid handle. completion must not be NULL.
  * Returns: APERTURE_OK; APERTURE_ERROR_TIMEOUT (the call goes on), APERTURE_ERROR_INVALID_ARGUMENT,
- *                       APERTURE_ERROR_INVALID_HANDLE (its completion was handed out before),
+ *                       APERTURE_ERROR_INVALID_HANDLE (its completion was handed out before), APERTURE_ERROR_FORKED,
  *                       APERTURE_ERROR_INTERNAL. How the call itself ended is the code of the completion.
  * Since: 0.1
  */
@@ -877,7 +958,7 @@ APERTURE_API aperture_code aperture_call_wait(aperture_call call, int64_t timeou
  * Ownership: The call is released when its completion is handed out, as ever.
  * Threads: Any thread. Never blocks.
  * NULL: A NULL call is an invalid handle.
- * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_HANDLE (its completion was handed out before),
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_HANDLE (its completion was handed out before), APERTURE_ERROR_FORKED,
  *                       APERTURE_ERROR_INTERNAL.
  * Since: 0.1
  */

@@ -2,7 +2,8 @@
 # Runs `make generate` and fails when a generated file is not what the tree had before.
 set -eu
 cd "$(dirname "$0")/.."
-generated="include/aperture.h capi/aperture.map capi/entry.c capi/internal/abi/abi.go
+generated="include/aperture.h capi/aperture.map capi/entry.c capi/constants.c capi/internal/guest/functions.h
+capi/internal/abi/abi.go
 bindings/python/src/aperture_sdk/_abi.py bindings/node/lib/abi.cjs
 tests/layout/layout.json tests/layout/layout_test.c
 core/wire/checkv1/check.pb.go core/wire/checkv1/check_grpc.pb.go"

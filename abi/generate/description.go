@@ -64,6 +64,7 @@ type Field struct {
 // Function is an entry point. One that returns a code takes an error as its last parameter.
 type Function struct {
 	Name       string
+	Entry      string
 	Group      string
 	Since      string
 	Brief      string
@@ -75,9 +76,19 @@ type Function struct {
 	Errors     string
 }
 
-// Parameter is a parameter of a function; Pass says how it is handed over.
+// How a function is answered.
+const (
+	entryHandle   = ""         // in Go, for a handle that is open
+	entryStart    = "start"    // in Go, which it starts
+	entryConstant = "constant" // in C, generated
+	entryGuest    = "guest"    // in C, by capi/internal/guest
+)
+
+// Parameter is a parameter of a function; Pass says how it is handed over, and Failed what an out parameter holds when
+// the call fails.
 type Parameter struct {
 	Name, Type, Doc, Pass string
+	Failed                int
 }
 
 // How a parameter is handed over.
@@ -144,6 +155,11 @@ func (d *Description) validate() error {
 		}
 	}
 	for _, f := range d.Functions {
+		switch f.Entry {
+		case entryHandle, entryStart, entryConstant, entryGuest:
+		default:
+			problems = append(problems, fmt.Errorf("%s: unknown entry %q", f.Name, f.Entry))
+		}
 		require(f.Name, "since", f.Since)
 		require(f.Name, "brief", f.Brief)
 		require(f.Name, "returns", f.Returns)

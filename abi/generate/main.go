@@ -21,6 +21,8 @@ var outputs = map[string]string{
 	"aperture.h.tmpl":    "include/aperture.h",
 	"aperture.map.tmpl":  "capi/aperture.map",
 	"entry.c.tmpl":       "capi/entry.c",
+	"constants.c.tmpl":   "capi/constants.c",
+	"functions.h.tmpl":   "capi/internal/guest/functions.h",
 	"abi.go.tmpl":        "capi/internal/abi/abi.go",
 	"abi.py.tmpl":        "bindings/python/src/aperture_sdk/_abi.py",
 	"abi.cjs.tmpl":       "bindings/node/lib/abi.cjs",

@@ -22,6 +22,9 @@ var functions = template.FuncMap{
 	"cParameter":  cParameter,
 	"cReturn":     cReturn,
 	"entryCall":   entryCall,
+	"inGo":        func(f *Function) bool { return f.Entry == entryHandle || f.Entry == entryStart },
+	"firstHandle": firstHandle,
+	"onFailure":   onFailure,
 	"isOutHandle": func(d *Description, p *Parameter) bool {
 		return p.Pass == passOut && d.isHandle(p.Type)
 	},
@@ -157,6 +160,27 @@ func entryCall(d *Description, p *Parameter) string {
 		return "(" + cType(d, p.Type) + " *)" + p.Name
 	}
 	return p.Name
+}
+
+// firstHandle returns the parameter that a function is called on, or nil.
+func firstHandle(d *Description, f *Function) *Parameter {
+	for _, p := range f.Parameters {
+		if p.Pass == passValue && d.isHandle(p.Type) {
+			return p
+		}
+	}
+	return nil
+}
+
+// onFailure spells what an out parameter receives when a call fails before it reaches Go, or nothing.
+func onFailure(d *Description, p *Parameter) string {
+	switch {
+	case p.Pass != passOut:
+		return ""
+	case d.isHandle(p.Type):
+		return "NULL"
+	}
+	return fmt.Sprint(p.Failed)
 }
 
 // cInitializer spells an initializer that names every field, so that it compiles in C and C++ without a warning.

@@ -92,6 +92,8 @@ export type ApertureErrorCode =
   | 'BUFFER_TOO_SMALL'
   | 'RESOURCE_EXHAUSTED'
   | 'INTERNAL'
+  /** The handle belongs to the process that this one was forked from. */
+  | 'FORKED'
   /** The shared library is missing, or of another version. */
   | 'LIBRARY_NOT_LOADED';
 

@@ -22,6 +22,9 @@ type library struct {
 	errorDescription func(code) string
 	liveHandles      func() uint64
 
+	configure             func(*processOptions, *failure) code
+	protectSignalHandlers func(*failure) code
+
 	newClient            func(*clientOptions, *handle, *failure) code
 	clientWaitReady      func(handle, int64, *failure) code
 	clientWaitReadyAsync func(handle, int64, uint64, *handle, *failure) code
@@ -58,6 +61,8 @@ func (l *library) bindings() map[string]any {
 		"aperture_error_name":              &l.errorName,
 		"aperture_error_description":       &l.errorDescription,
 		"aperture_live_handles":            &l.liveHandles,
+		"aperture_configure":               &l.configure,
+		"aperture_protect_signal_handlers": &l.protectSignalHandlers,
 		"aperture_new_client":              &l.newClient,
 		"aperture_client_wait_ready":       &l.clientWaitReady,
 		"aperture_client_wait_ready_async": &l.clientWaitReadyAsync,

@@ -27,6 +27,7 @@ const (
 	errorBufferTooSmall    code = -9
 	errorResourceExhausted code = -10
 	errorInternal          code = -11
+	errorForked            code = -12
 )
 
 const (
@@ -52,6 +53,10 @@ const (
 	completionFlowEnd   = 2
 	completionWaitReady = 3
 	completionClose     = 4
+
+	logLevelDebug   = -2
+	logLevelWarning = 0
+	logLevelError   = 1
 
 	noRetryAfter = -1
 )
@@ -153,6 +158,19 @@ func textOf(s string) text {
 	return text{unsafe.StringData(s), uintptr(len(s))}
 }
 
+// processOptions is an aperture_process_options.
+type processOptions struct {
+	structSize          uintptr
+	logFD               int32
+	logLevel            int32
+	maxProcs            int32
+	leaveSignalHandlers int32
+}
+
+func newProcessOptions() *processOptions {
+	return &processOptions{structSize: unsafe.Sizeof(processOptions{})}
+}
+
 func newFailure() *failure       { return &failure{structSize: unsafe.Sizeof(failure{})} }
 func newDecision() *decision     { return &decision{structSize: unsafe.Sizeof(decision{})} }
 func newEndResult() *endResult   { return &endResult{structSize: unsafe.Sizeof(endResult{})} }
@@ -185,6 +203,7 @@ func TestStructsHaveTheLayoutOfTheHeader(t *testing.T) {
 	mirrors := map[string]any{
 		"text": text{}, "label": label{}, "error": failure{}, "client_options": clientOptions{}, "flow_params": flowParams{},
 		"decision": decision{}, "end_result": endResult{}, "completion": completion{}, "stats": stats{},
+		"process_options": processOptions{},
 	}
 	read := readLayout(t)
 	require.Len(t, mirrors, len(read.Structs))
@@ -225,13 +244,14 @@ func TestConstantsHaveTheValuesOfTheHeader(t *testing.T) {
 		"ERROR_CLOSED": errorClosed, "ERROR_ALREADY_ENDED": errorAlreadyEnded, "ERROR_UNREACHABLE": errorUnreachable,
 		"ERROR_TIMEOUT": errorTimeout, "ERROR_CANCELLED": errorCancelled, "ERROR_POLICY": errorPolicy,
 		"ERROR_BUFFER_TOO_SMALL": errorBufferTooSmall, "ERROR_RESOURCE_EXHAUSTED": errorResourceExhausted,
-		"ERROR_INTERNAL": errorInternal,
+		"ERROR_INTERNAL": errorInternal, "ERROR_FORKED": errorForked,
 	}, read.Enums["code"])
 	for enum, values := range map[string]map[string]code{
 		"decision_type":      {"ACCEPTED": accepted, "REJECTED": rejected, "UNREACHABLE": unreachable},
 		"reject_reason":      {"REJECT_REASON_NONE": rejectReasonNone, "REJECT_REASON_RATE_LIMITED": rejectReasonRateLimited, "REJECT_REASON_NO_MATCHING_RAMP": rejectReasonNoMatchingRamp},
 		"unreachable_reason": {"UNREACHABLE_REASON_TIMEOUT": unreachableTimeout, "UNREACHABLE_REASON_UNAVAILABLE": unreachableUnavailable, "UNREACHABLE_REASON_AGENT_ERROR": unreachableAgentError, "UNREACHABLE_REASON_MISCONFIGURED": unreachableMisconfigured, "UNREACHABLE_REASON_CLOSED": unreachableClosed, "UNREACHABLE_REASON_OVERLOADED": unreachableOverloaded},
 		"flow_status":        {"FLOW_STATUS_OK": flowStatusOK, "FLOW_STATUS_ERROR": flowStatusError},
+		"log_level":          {"LOG_LEVEL_DEBUG": logLevelDebug, "LOG_LEVEL_WARNING": logLevelWarning, "LOG_LEVEL_ERROR": logLevelError},
 		"completion_kind":    {"COMPLETION_START_FLOW": completionStartFlow, "COMPLETION_FLOW_END": completionFlowEnd, "COMPLETION_WAIT_READY": completionWaitReady, "COMPLETION_CLOSE": completionClose},
 	} {
 		for name, value := range values {

@@ -106,3 +106,11 @@ func TestMemoryProtection(t *testing.T) {
 	require.True(t, relro, "no GNU_RELRO")
 	require.True(t, stack, "no GNU_STACK: the stack would be executable")
 }
+
+// Without the section the runtime starts when the library is loaded, and a host that forks afterwards forks a runtime.
+func TestTheRuntimeStartsLate(t *testing.T) {
+	file := openLibrary(t)
+	section := file.Section(".aperture_go_start")
+	require.NotNil(t, section, "start.ld was not used")
+	require.EqualValues(t, 8, section.Size, "one entry: that of the Go runtime")
+}

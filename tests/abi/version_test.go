@@ -25,7 +25,7 @@ func TestEveryCodeHasANameAndADescription(t *testing.T) {
 }
 
 func TestUnknownCodes(t *testing.T) {
-	for _, unknown := range []code{2, 100, errorInternal - 1, -1000, math.MaxInt32, math.MinInt32} {
+	for _, unknown := range []code{2, 100, errorForked - 1, -1000, math.MaxInt32, math.MinInt32} {
 		require.Equal(t, "APERTURE_ERROR_UNKNOWN", lib.errorName(unknown))
 		require.Equal(t, "There is no such code.", lib.errorDescription(unknown))
 	}

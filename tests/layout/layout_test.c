@@ -28,6 +28,7 @@ CHECK(APERTURE_ERROR_POLICY == -8);
 CHECK(APERTURE_ERROR_BUFFER_TOO_SMALL == -9);
 CHECK(APERTURE_ERROR_RESOURCE_EXHAUSTED == -10);
 CHECK(APERTURE_ERROR_INTERNAL == -11);
+CHECK(APERTURE_ERROR_FORKED == -12);
 CHECK(APERTURE_ACCEPTED == 0);
 CHECK(APERTURE_REJECTED == 1);
 CHECK(APERTURE_UNREACHABLE == 2);
@@ -46,6 +47,10 @@ CHECK(APERTURE_UNREACHABLE_REASON_CLOSED == 6);
 CHECK(APERTURE_UNREACHABLE_REASON_OVERLOADED == 7);
 CHECK(APERTURE_FLOW_STATUS_OK == 0);
 CHECK(APERTURE_FLOW_STATUS_ERROR == 1);
+CHECK(APERTURE_LOG_LEVEL_DEBUG == -2);
+CHECK(APERTURE_LOG_LEVEL_INFO == -1);
+CHECK(APERTURE_LOG_LEVEL_WARNING == 0);
+CHECK(APERTURE_LOG_LEVEL_ERROR == 1);
 CHECK(APERTURE_COMPLETION_START_FLOW == 1);
 CHECK(APERTURE_COMPLETION_FLOW_END == 2);
 CHECK(APERTURE_COMPLETION_WAIT_READY == 3);
@@ -72,6 +77,18 @@ CHECK(offsetof(aperture_error, message_length) == 12);
 CHECK(sizeof(((aperture_error *)0)->message_length) == 4);
 CHECK(offsetof(aperture_error, message) == 16);
 CHECK(sizeof(((aperture_error *)0)->message) == 1008);
+
+CHECK(sizeof(aperture_process_options) == 24);
+CHECK(offsetof(aperture_process_options, struct_size) == 0);
+CHECK(sizeof(((aperture_process_options *)0)->struct_size) == 8);
+CHECK(offsetof(aperture_process_options, log_fd) == 8);
+CHECK(sizeof(((aperture_process_options *)0)->log_fd) == 4);
+CHECK(offsetof(aperture_process_options, log_level) == 12);
+CHECK(sizeof(((aperture_process_options *)0)->log_level) == 4);
+CHECK(offsetof(aperture_process_options, max_procs) == 16);
+CHECK(sizeof(((aperture_process_options *)0)->max_procs) == 4);
+CHECK(offsetof(aperture_process_options, leave_signal_handlers) == 20);
+CHECK(sizeof(((aperture_process_options *)0)->leave_signal_handlers) == 4);
 
 CHECK(sizeof(aperture_client_options) == 112);
 CHECK(offsetof(aperture_client_options, struct_size) == 0);
@@ -202,6 +219,8 @@ int main(void) {
         (any_function)aperture_error_name,
         (any_function)aperture_error_description,
         (any_function)aperture_live_handles,
+        (any_function)aperture_configure,
+        (any_function)aperture_protect_signal_handlers,
         (any_function)aperture_new_client,
         (any_function)aperture_client_wait_ready,
         (any_function)aperture_client_wait_ready_async,
@@ -232,6 +251,12 @@ int main(void) {
     }
     {
         const aperture_error initial = APERTURE_ERROR_INIT;
+        if (initial.struct_size != sizeof initial) {
+            return 2;
+        }
+    }
+    {
+        const aperture_process_options initial = APERTURE_PROCESS_OPTIONS_INIT;
         if (initial.struct_size != sizeof initial) {
             return 2;
         }

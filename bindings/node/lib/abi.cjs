@@ -5,8 +5,8 @@
 //
 // Generated from abi/aperture.yaml; do not edit.
 
-exports.VERSION = '0.1.0';
-exports.ABI_VERSION = 1;
+exports.VERSION = '0.2.0';
+exports.ABI_VERSION = 2;
 exports.SONAME = 'libaperture.so.0';
 
 exports.DEFAULT_CHECK_TIMEOUT_NS = 200000000;
@@ -31,6 +31,7 @@ exports.Code = Object.freeze({
   ERROR_BUFFER_TOO_SMALL: -9,
   ERROR_RESOURCE_EXHAUSTED: -10,
   ERROR_INTERNAL: -11,
+  ERROR_FORKED: -12,
 });
 
 // What was decided about a flow.
@@ -67,6 +68,14 @@ exports.FlowStatus = Object.freeze({
   FLOW_STATUS_ERROR: 1,
 });
 
+// How serious a line of the log is. A level includes all that is more serious.
+exports.LogLevel = Object.freeze({
+  LOG_LEVEL_DEBUG: -2,
+  LOG_LEVEL_INFO: -1,
+  LOG_LEVEL_WARNING: 0,
+  LOG_LEVEL_ERROR: 1,
+});
+
 // Which asynchronous call a completion belongs to.
 exports.CompletionKind = Object.freeze({
   COMPLETION_START_FLOW: 1,
@@ -81,6 +90,7 @@ exports.enums = Object.freeze({
   reject_reason: exports.RejectReason,
   unreachable_reason: exports.UnreachableReason,
   flow_status: exports.FlowStatus,
+  log_level: exports.LogLevel,
   completion_kind: exports.CompletionKind,
 });
 
@@ -107,6 +117,16 @@ exports.structs = Object.freeze({
       code: { offset: 8, size: 4, kind: 'i32' },
       message_length: { offset: 12, size: 4, kind: 'u32' },
       message: { offset: 16, size: 1008, kind: 'char' },
+    },
+  },
+  process_options: {
+    size: 24,
+    fields: {
+      struct_size: { offset: 0, size: 8, kind: 'size' },
+      log_fd: { offset: 8, size: 4, kind: 'i32' },
+      log_level: { offset: 12, size: 4, kind: 'i32' },
+      max_procs: { offset: 16, size: 4, kind: 'i32' },
+      leave_signal_handlers: { offset: 20, size: 4, kind: 'i32' },
     },
   },
   client_options: {
@@ -202,6 +222,8 @@ exports.functions = Object.freeze({
   aperture_error_name: { result: 'str', parameters: ['int32'] },
   aperture_error_description: { result: 'str', parameters: ['int32'] },
   aperture_live_handles: { result: 'uint64', parameters: [] },
+  aperture_configure: { result: 'int32', parameters: ['void *', 'void *'] },
+  aperture_protect_signal_handlers: { result: 'int32', parameters: ['void *'] },
   aperture_new_client: { result: 'int32', parameters: ['void *', 'void *', 'void *'] },
   aperture_client_wait_ready: { result: 'int32', parameters: ['uint64', 'int64', 'void *'] },
   aperture_client_wait_ready_async: { result: 'int32', parameters: ['uint64', 'int64', 'uint64', 'void *', 'void *'] },

@@ -4,10 +4,10 @@
 package abi
 
 // Version is the version of the library.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // ABIVersion is the version of the C ABI.
-const ABIVersion = 1
+const ABIVersion = 2
 
 // Numbers that both sides of the ABI know; the header says what they mean.
 const (
@@ -47,6 +47,7 @@ const (
 	ErrorBufferTooSmall    Code = -9  // The buffer is too small; the length that is needed was stored.
 	ErrorResourceExhausted Code = -10 // The process has no more of something, such as file descriptors.
 	ErrorInternal          Code = -11 // A defect of the library; please report its message.
+	ErrorForked            Code = -12 // The handle belongs to the process that this one was forked from. Make a new client here.
 )
 
 // DecisionType is an aperture_decision_type.
@@ -95,6 +96,17 @@ const (
 	FlowStatusError FlowStatus = 1 // It failed.
 )
 
+// LogLevel is an aperture_log_level.
+type LogLevel int32
+
+// How serious a line of the log is. A level includes all that is more serious.
+const (
+	LogLevelDebug   LogLevel = -2 // What helps to find a defect.
+	LogLevelInfo    LogLevel = -1 // What happens in ordinary operation.
+	LogLevelWarning LogLevel = 0  // What an operator should know: decisions that could not be had, spans that were lost.
+	LogLevelError   LogLevel = 1  // What an operator must repair, and defects of the library.
+)
+
 // CompletionKind is an aperture_completion_kind.
 type CompletionKind int32
 
@@ -105,72 +117,3 @@ const (
 	CompletionWaitReady CompletionKind = 3 // aperture_client_wait_ready_async
 	CompletionClose     CompletionKind = 4 // aperture_client_close_async
 )
-
-// UnknownName is the name of a number that is no code.
-const UnknownName = "APERTURE_ERROR_UNKNOWN"
-
-// Name returns the name of a code in C, or UnknownName.
-func (code Code) Name() string {
-	switch code {
-	case OK:
-		return "APERTURE_OK"
-	case Pending:
-		return "APERTURE_PENDING"
-	case ErrorInvalidArgument:
-		return "APERTURE_ERROR_INVALID_ARGUMENT"
-	case ErrorInvalidHandle:
-		return "APERTURE_ERROR_INVALID_HANDLE"
-	case ErrorClosed:
-		return "APERTURE_ERROR_CLOSED"
-	case ErrorAlreadyEnded:
-		return "APERTURE_ERROR_ALREADY_ENDED"
-	case ErrorUnreachable:
-		return "APERTURE_ERROR_UNREACHABLE"
-	case ErrorTimeout:
-		return "APERTURE_ERROR_TIMEOUT"
-	case ErrorCancelled:
-		return "APERTURE_ERROR_CANCELLED"
-	case ErrorPolicy:
-		return "APERTURE_ERROR_POLICY"
-	case ErrorBufferTooSmall:
-		return "APERTURE_ERROR_BUFFER_TOO_SMALL"
-	case ErrorResourceExhausted:
-		return "APERTURE_ERROR_RESOURCE_EXHAUSTED"
-	case ErrorInternal:
-		return "APERTURE_ERROR_INTERNAL"
-	}
-	return UnknownName
-}
-
-// Description returns a sentence that describes a code.
-func (code Code) Description() string {
-	switch code {
-	case OK:
-		return "The call did what it says."
-	case Pending:
-		return "The call goes on; its completion will be delivered."
-	case ErrorInvalidArgument:
-		return "An argument is wrong; the message names it and says what would be right."
-	case ErrorInvalidHandle:
-		return "The handle is NULL, of another kind, was closed, or never existed."
-	case ErrorClosed:
-		return "The client is being closed."
-	case ErrorAlreadyEnded:
-		return "The flow was ended before."
-	case ErrorUnreachable:
-		return "The agent could not be reached or did not answer; this is never a rejection."
-	case ErrorTimeout:
-		return "The time of the call ran out."
-	case ErrorCancelled:
-		return "The call was cancelled by aperture_call_cancel."
-	case ErrorPolicy:
-		return "A policy file of a local: address is missing or wrong; the message has file, line and column."
-	case ErrorBufferTooSmall:
-		return "The buffer is too small; the length that is needed was stored."
-	case ErrorResourceExhausted:
-		return "The process has no more of something, such as file descriptors."
-	case ErrorInternal:
-		return "A defect of the library; please report its message."
-	}
-	return "There is no such code."
-}

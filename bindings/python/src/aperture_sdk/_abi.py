@@ -7,8 +7,8 @@ import ctypes
 import enum
 from typing import Any, Dict, List, Optional, Tuple
 
-VERSION = "0.1.0"
-ABI_VERSION = 1
+VERSION = "0.2.0"
+ABI_VERSION = 2
 SONAME = "libaperture.so.0"
 
 DEFAULT_CHECK_TIMEOUT_NS = 200000000
@@ -35,6 +35,7 @@ class Code(enum.IntEnum):
     ERROR_BUFFER_TOO_SMALL = -9
     ERROR_RESOURCE_EXHAUSTED = -10
     ERROR_INTERNAL = -11
+    ERROR_FORKED = -12
 
 
 class DecisionType(enum.IntEnum):
@@ -73,6 +74,15 @@ class FlowStatus(enum.IntEnum):
 
     FLOW_STATUS_OK = 0
     FLOW_STATUS_ERROR = 1
+
+
+class LogLevel(enum.IntEnum):
+    """How serious a line of the log is. A level includes all that is more serious."""
+
+    LOG_LEVEL_DEBUG = -2
+    LOG_LEVEL_INFO = -1
+    LOG_LEVEL_WARNING = 0
+    LOG_LEVEL_ERROR = 1
 
 
 class CompletionKind(enum.IntEnum):
@@ -123,6 +133,25 @@ class Error(ctypes.Structure):
         ("code", ctypes.c_int32),
         ("message_length", ctypes.c_uint32),
         ("message", ctypes.c_char * 1008),
+    ]
+
+
+
+class ProcessOptions(ctypes.Structure):
+    """aperture_process_options; include/aperture.h says what its fields mean."""
+
+    struct_size: int
+    log_fd: int
+    log_level: int
+    max_procs: int
+    leave_signal_handlers: int
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("log_fd", ctypes.c_int32),
+        ("log_level", ctypes.c_int32),
+        ("max_procs", ctypes.c_int32),
+        ("leave_signal_handlers", ctypes.c_int32),
     ]
 
 
@@ -292,6 +321,7 @@ STRUCTS: Dict[str, Any] = {
     "text": Text,
     "label": Label,
     "error": Error,
+    "process_options": ProcessOptions,
     "client_options": ClientOptions,
     "flow_params": FlowParams,
     "decision": Decision,
@@ -306,6 +336,7 @@ ENUMS: Dict[str, Any] = {
     "reject_reason": RejectReason,
     "unreachable_reason": UnreachableReason,
     "flow_status": FlowStatus,
+    "log_level": LogLevel,
     "completion_kind": CompletionKind,
 }
 
@@ -337,6 +368,19 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "aperture_live_handles": (
         ctypes.c_uint64,
         [
+        ],
+    ),
+    "aperture_configure": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,  # options
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_protect_signal_handlers": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,  # error
         ],
     ),
     "aperture_new_client": (

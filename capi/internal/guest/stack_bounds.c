@@ -4,7 +4,7 @@
  * When C calls Go on a stack that is not the thread's own - koffi, a coroutine, a greenlet - the Go runtime asks for the
  * thread's bounds on every call (callbackUpdateSystemStack in runtime/cgocall.go). glibc answers for a main thread by
  * reading /proc/self/maps: some 100 microseconds. The bounds of a thread's own stack do not change, so the linker is
- * told (-Wl,--wrap, see link.go) to put this cache in between. Known upstream as golang/go issues 62440 and 68587.
+ * told (-Wl,--wrap, see guest.go) to put this cache in between. Known upstream as golang/go issues 62440 and 68587.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,0 +1,136 @@
+/*
+ * What keeps the library a good guest in somebody else's process. guest.go lists the parts.
+ *
+ * Nothing here is exported from the library. Everything may be called from every thread, unless it says otherwise.
+ */
+#ifndef APERTURE_GUEST_H
+#define APERTURE_GUEST_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "functions.h"
+
+/* ---- process.c: which process this is ---- */
+
+/* What is true of this process only. It lies in memory that the kernel wipes in a forked child. */
+struct aperture_guest_process {
+    _Atomic(const struct aperture_functions *) functions; /* NULL until the runtime has been started here */
+    pthread_mutex_t lock;                                 /* zeroed memory is an unlocked mutex */
+};
+
+extern struct aperture_guest_process *aperture_guest_process;
+
+/* Returns the functions of this process, or NULL when no runtime was started in it. */
+static inline const struct aperture_functions *aperture_guest_functions(void) {
+    return atomic_load_explicit(&aperture_guest_process->functions, memory_order_acquire);
+}
+
+/* Makes sure that this process has functions, and stores them. Any other code than APERTURE_OK is described in error. */
+aperture_code aperture_guest_enter(const struct aperture_functions **functions, aperture_error *error);
+
+/* Describes why a handle cannot be open in a process without functions, and returns the code. */
+aperture_code aperture_guest_refuse(const void *handle, const char *name, aperture_error *error);
+
+/* Lets go of what the runtime of the parent has left in a forked child. */
+void aperture_guest_leave_parent(void);
+
+/* ---- start.c: the Go runtime of this image ---- */
+
+/* The functions of this image; they are in entry.c, and can be called once the runtime runs. */
+extern const struct aperture_functions aperture_guest_own_functions;
+
+/* Says whether the runtime of this image was started, in this process or in one that it was forked from. */
+bool aperture_guest_was_started(void);
+
+/* Says whether the runtime starts when it is asked to, and not already when the library is loaded. */
+bool aperture_guest_starts_late(void);
+
+/* Starts the runtime. The caller holds the lock of the process. */
+aperture_code aperture_guest_start(aperture_error *error);
+
+/* ---- image.c: the file of this image, and copies of it for forked children ---- */
+
+/* Notes where the file of this image is. Called once, when it is loaded. */
+void aperture_guest_find_image(void);
+
+/* Returns how many processes lie between this image and the one that the host has loaded: 0 for the host's. */
+int aperture_guest_image(void);
+
+/* The most that aperture_guest_image can be; handles have room for no more. */
+#define APERTURE_GUEST_LAST_IMAGE 63
+
+/* Loads a fresh copy and stores its functions. The caller holds the lock of the process. */
+aperture_code aperture_guest_load_copy(const struct aperture_functions **functions, aperture_error *error);
+
+/* ---- settings.c: what the host has configured ---- */
+
+/* Hands the settings to the Go code of this image. The caller holds the lock of the process. */
+aperture_code aperture_guest_configure_go(aperture_error *error);
+
+/* Hands the settings to a copy through its aperture_configure. The caller holds the lock of the process. */
+aperture_code aperture_guest_configure_copy(
+    aperture_code (*configure)(const aperture_process_options *, aperture_error *), aperture_error *error);
+
+bool aperture_guest_leaves_signal_handlers(void);
+
+/* ---- signals.c: the signal handlers of the host ---- */
+
+/* The 10 ms in which the handlers were looked at last. */
+extern _Atomic uint64_t aperture_guest_signals_seen;
+
+/* Adds SA_ONSTACK to every handler that lacks it. */
+void aperture_guest_protect_signal_handlers(void);
+
+/* Notes the handlers of the host before the runtime replaces some, and then that of the runtime. */
+void aperture_guest_note_host_handlers(void);
+void aperture_guest_note_go_handler(void);
+
+/* Puts the host's handlers back where the runtime's are. For a forked child, whose runtime is dead. */
+void aperture_guest_restore_host_handlers(void);
+
+/* Looks at the handlers again when the last look was in another 10 ms. Called on every way into Go. */
+static inline void aperture_guest_watch_signals(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* without a system call */
+    uint64_t period = (uint64_t)now.tv_sec * 100 + (uint64_t)now.tv_nsec / 10000000;
+    if (atomic_load_explicit(&aperture_guest_signals_seen, memory_order_relaxed) != period) {
+        atomic_store_explicit(&aperture_guest_signals_seen, period, memory_order_relaxed);
+        aperture_guest_protect_signal_handlers();
+    }
+}
+
+/* ---- thread_key.c: the thread-specific value of the runtime ---- */
+
+/* Forgets what the runtime has attached to this thread. For a forked child, whose runtime is dead. */
+void aperture_guest_detach_thread(void);
+
+/* ---- limits.c: limits of the process ---- */
+
+/* Notes the soft limit of file descriptors before the runtime raises it. */
+void aperture_guest_note_file_limit(void);
+
+/* Stores the soft limit that the host had, and returns false when it is not known. */
+bool aperture_guest_host_file_limit(uint64_t *soft);
+
+/* Makes sure that the runtime finds what it would end the process without: address space and file descriptors. */
+aperture_code aperture_guest_reserve(aperture_error *error);
+
+/* Gives back the reserved descriptors, for the poller of the runtime to take. */
+void aperture_guest_release_descriptors(void);
+
+/* ---- failure.c: errors ---- */
+
+/* Says whether an error struct can be written to. NULL can: nothing is written then. */
+bool aperture_guest_usable(const aperture_error *error);
+
+/* Describes what went wrong, unless error is NULL, and returns the code. */
+__attribute__((format(printf, 3, 4))) aperture_code aperture_guest_fail(
+    aperture_error *error, aperture_code code, const char *format, ...);
+
+/* Clears an error, unless it is NULL, and returns APERTURE_OK. */
+aperture_code aperture_guest_succeed(aperture_error *error);
+
+#endif /* APERTURE_GUEST_H */
