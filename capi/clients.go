@@ -1,6 +1,7 @@
 package main
 
 // #include "aperture.h"
+// uint64_t aperture_guest_thread(void);
 import "C"
 
 import (
@@ -33,7 +34,7 @@ func aperture_go_new_client(options *C.aperture_client_options, client *C.uint64
 	if err != nil {
 		return report(failure, err)
 	}
-	s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending}
+	s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending, thread: uint64(C.aperture_guest_thread())}
 	number, err := clients.Open(s)
 	if err != nil {
 		_ = made.Close(context.Background())

@@ -52,6 +52,7 @@ func TestBadProcessOptions(t *testing.T) {
 	require.Contains(t, failed.text(), "options: must not be NULL")
 	require.Equal(t, errorInvalidArgument, lib.configure(newProcessOptions(), &failure{structSize: 8}))
 	require.Equal(t, errorInvalidArgument, lib.protectSignalHandlers(&failure{structSize: 8}))
+	require.Equal(t, errorInvalidArgument, lib.closeClientsWithThread(&failure{structSize: 8}))
 }
 
 func TestProcessOptionsOfALaterHeader(t *testing.T) {

@@ -22,8 +22,9 @@ type library struct {
 	errorDescription func(code) string
 	liveHandles      func() uint64
 
-	configure             func(*processOptions, *failure) code
-	protectSignalHandlers func(*failure) code
+	configure              func(*processOptions, *failure) code
+	protectSignalHandlers  func(*failure) code
+	closeClientsWithThread func(*failure) code
 
 	newClient            func(*clientOptions, *handle, *failure) code
 	clientWaitReady      func(handle, int64, *failure) code
@@ -56,34 +57,35 @@ var lib library
 // bindings lists the functions by their names in C.
 func (l *library) bindings() map[string]any {
 	return map[string]any{
-		"aperture_version":                 &l.version,
-		"aperture_abi_version":             &l.abiVersion,
-		"aperture_error_name":              &l.errorName,
-		"aperture_error_description":       &l.errorDescription,
-		"aperture_live_handles":            &l.liveHandles,
-		"aperture_configure":               &l.configure,
-		"aperture_protect_signal_handlers": &l.protectSignalHandlers,
-		"aperture_new_client":              &l.newClient,
-		"aperture_client_wait_ready":       &l.clientWaitReady,
-		"aperture_client_wait_ready_async": &l.clientWaitReadyAsync,
-		"aperture_client_stats":            &l.clientStats,
-		"aperture_client_close":            &l.clientClose,
-		"aperture_client_close_async":      &l.clientCloseAsync,
-		"aperture_start_flow":              &l.startFlow,
-		"aperture_start_flow_async":        &l.startFlowAsync,
-		"aperture_flow_should_run":         &l.flowShouldRun,
-		"aperture_flow_decision":           &l.flowDecision,
-		"aperture_flow_error":              &l.flowError,
-		"aperture_flow_set_status":         &l.flowSetStatus,
-		"aperture_flow_end":                &l.flowEnd,
-		"aperture_flow_end_async":          &l.flowEndAsync,
-		"aperture_flow_end_result":         &l.flowEndResult,
-		"aperture_flow_end_response":       &l.flowEndResponse,
-		"aperture_flow_close":              &l.flowClose,
-		"aperture_client_completion_fd":    &l.clientCompletionFD,
-		"aperture_client_poll":             &l.clientPoll,
-		"aperture_call_wait":               &l.callWait,
-		"aperture_call_cancel":             &l.callCancel,
+		"aperture_version":                   &l.version,
+		"aperture_abi_version":               &l.abiVersion,
+		"aperture_error_name":                &l.errorName,
+		"aperture_error_description":         &l.errorDescription,
+		"aperture_live_handles":              &l.liveHandles,
+		"aperture_configure":                 &l.configure,
+		"aperture_protect_signal_handlers":   &l.protectSignalHandlers,
+		"aperture_close_clients_with_thread": &l.closeClientsWithThread,
+		"aperture_new_client":                &l.newClient,
+		"aperture_client_wait_ready":         &l.clientWaitReady,
+		"aperture_client_wait_ready_async":   &l.clientWaitReadyAsync,
+		"aperture_client_stats":              &l.clientStats,
+		"aperture_client_close":              &l.clientClose,
+		"aperture_client_close_async":        &l.clientCloseAsync,
+		"aperture_start_flow":                &l.startFlow,
+		"aperture_start_flow_async":          &l.startFlowAsync,
+		"aperture_flow_should_run":           &l.flowShouldRun,
+		"aperture_flow_decision":             &l.flowDecision,
+		"aperture_flow_error":                &l.flowError,
+		"aperture_flow_set_status":           &l.flowSetStatus,
+		"aperture_flow_end":                  &l.flowEnd,
+		"aperture_flow_end_async":            &l.flowEndAsync,
+		"aperture_flow_end_result":           &l.flowEndResult,
+		"aperture_flow_end_response":         &l.flowEndResponse,
+		"aperture_flow_close":                &l.flowClose,
+		"aperture_client_completion_fd":      &l.clientCompletionFD,
+		"aperture_client_poll":               &l.clientPoll,
+		"aperture_call_wait":                 &l.callWait,
+		"aperture_call_cancel":               &l.callCancel,
 	}
 }
 

@@ -9,6 +9,7 @@
 //	start.c         the runtime starts with the first client (start.ld moves its entry)
 //	image.c         a forked child loads a fresh copy of the library
 //	thread_key.c    a thread of a child does not enter the dead runtime when it ends
+//	thread_end.c    a thread of the host that ends is noticed
 //	threads.c       threads of the runtime take no signals of the host
 //	signals.c       handlers of the host never run on a goroutine's stack
 //	limits.c        the limit of files stays, and what the runtime would die without is looked for before
