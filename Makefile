@@ -138,6 +138,13 @@ check-generated: ## Fail unless `make generate` leaves the tree as it is.
 
 # ---- Beside the tests ----
 
+FUZZ_TIME ?= 2m
+
+.PHONY: fuzz
+fuzz: $(LIBRARY) ## Call the library with wrong arguments in any order, and load damaged policies, for FUZZ_TIME each.
+	APERTURE_FUZZ_TIME=$(FUZZ_TIME) $(GO) test -count=1 -timeout 0 -run TestCallsInRandomOrder -v ./tests/abi
+	$(GO) test -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZ_TIME) ./core/local/policy
+
 .PHONY: bench
 bench: $(BINARIES) $(VENV)/bin/python $(MODULES) $(BUILD)/bench/flow $(BUILD)/bench/bare ## Measure what a flow costs, in ratios.
 	NODE=$(NODE) $(PYTHON) bench/run.py

@@ -15,115 +15,113 @@ import (
 	"github.com/libaperture/libaperture/capi/internal/completion"
 	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/guard"
 )
 
 //export aperture_go_new_client
-func aperture_go_new_client(options *C.aperture_client_options, client *C.uint64_t, failure *C.aperture_error) (code C.aperture_code) {
-	defer guard(&code, failure)
-	if !usable(failure) {
-		return C.APERTURE_ERROR_INVALID_ARGUMENT
-	}
-	if client == nil {
-		return report(failure, invalidArgument("client: must not be NULL"))
-	}
-	settings, maxPending, err := clientOptions(options)
-	if err != nil {
-		return report(failure, err)
-	}
-	made, err := core.NewClient(settings)
-	if err != nil {
-		return report(failure, err)
-	}
-	s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending, thread: uint64(C.aperture_guest_thread())}
-	number, err := clients.Open(s)
-	if err != nil {
-		_ = made.Close(context.Background())
-		return report(failure, err)
-	}
-	s.number = number // nobody else has it before this call returns
-	*client = C.uint64_t(number)
-	return report(failure, nil)
+func aperture_go_new_client(options *C.aperture_client_options, client *C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_new_client", failure, func() error {
+		if err := given("client", client); err != nil {
+			return err
+		}
+		settings, maxPending, err := clientOptions(options)
+		if err != nil {
+			return err
+		}
+		settings.Logger = logger
+		made, err := core.NewClient(settings)
+		if err != nil {
+			return err
+		}
+		s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending, thread: uint64(C.aperture_guest_thread())}
+		defer func() {
+			if s.number == 0 {
+				s.abort()
+			}
+		}()
+		guard.Point("capi.new_client.made")
+		number, err := clients.Open(s)
+		if err != nil {
+			return err
+		}
+		s.number = number // nobody else has it before this call returns
+		*client = C.uint64_t(number)
+		return nil
+	})
 }
 
 //export aperture_go_client_wait_ready
-func aperture_go_client_wait_ready(client C.uint64_t, timeoutNS C.int64_t, failure *C.aperture_error) (code C.aperture_code) {
-	defer guard(&code, failure)
-	if !usable(failure) {
-		return C.APERTURE_ERROR_INVALID_ARGUMENT
-	}
-	s := clients.Get(uint64(client))
-	if s == nil {
-		return report(failure, errInvalidClient)
-	}
-	limit, err := timeout(timeoutNS, 0)
-	if err != nil {
-		return report(failure, err)
-	}
-	return report(failure, s.waitReady(context.Background(), limit))
+func aperture_go_client_wait_ready(client C.uint64_t, timeoutNS C.int64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_client_wait_ready", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		limit, err := timeout(timeoutNS, 0)
+		if err != nil {
+			return err
+		}
+		return s.waitReady(context.Background(), limit)
+	})
 }
 
 //export aperture_go_client_stats
-func aperture_go_client_stats(client C.uint64_t, stats *C.aperture_stats, failure *C.aperture_error) (code C.aperture_code) {
-	defer guard(&code, failure)
-	if !usable(failure) {
-		return C.APERTURE_ERROR_INVALID_ARGUMENT
-	}
-	s := clients.Get(uint64(client))
-	if s == nil {
-		return report(failure, errInvalidClient)
-	}
-	if stats == nil {
-		return report(failure, invalidArgument("stats: must not be NULL"))
-	}
-	if err := sized("stats", unsafe.Pointer(stats), stats.struct_size, C.sizeof_aperture_stats); err != nil {
-		return report(failure, err)
-	}
-	counted := s.client.Stats()
-	unreachable := &counted.UnreachableByReason
-	size := stats.struct_size
-	*stats = C.aperture_stats{
-		struct_size:               size,
-		flows_accepted:            C.uint64_t(counted.FlowsAccepted),
-		flows_rejected:            C.uint64_t(counted.FlowsRejected),
-		flows_unreachable:         C.uint64_t(counted.FlowsUnreachable),
-		unreachable_timeout:       C.uint64_t(unreachable[check.UnreachableTimeout]),
-		unreachable_unavailable:   C.uint64_t(unreachable[check.UnreachableUnavailable]),
-		unreachable_agent_error:   C.uint64_t(unreachable[check.UnreachableAgentError]),
-		unreachable_misconfigured: C.uint64_t(unreachable[check.UnreachableMisconfigured]),
-		unreachable_cancelled:     C.uint64_t(unreachable[check.UnreachableCancelled]),
-		unreachable_closed:        C.uint64_t(unreachable[check.UnreachableClosed]),
-		unreachable_overloaded:    C.uint64_t(unreachable[check.UnreachableOverloaded]),
-		flows_ended:               C.uint64_t(counted.FlowsEnded),
-		flow_ends_failed:          C.uint64_t(counted.FlowEndsFailed),
-		spans_exported:            C.uint64_t(counted.SpansExported),
-		spans_dropped:             C.uint64_t(counted.SpansDropped),
-		spans_queued:              C.uint64_t(counted.SpansQueued),
-		flows_sanitised:           C.uint64_t(counted.FlowsSanitised),
-		calls_pending:             C.uint64_t(s.queue.Pending()),
-	}
-	return report(failure, nil)
+func aperture_go_client_stats(client C.uint64_t, stats *C.aperture_stats, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_client_stats", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		if err := given("stats", stats); err != nil {
+			return err
+		}
+		if err := sized("stats", unsafe.Pointer(stats), stats.struct_size, C.sizeof_aperture_stats); err != nil {
+			return err
+		}
+		counted := s.client.Stats()
+		unreachable := &counted.UnreachableByReason
+		size := stats.struct_size
+		*stats = C.aperture_stats{
+			struct_size:               size,
+			flows_accepted:            C.uint64_t(counted.FlowsAccepted),
+			flows_rejected:            C.uint64_t(counted.FlowsRejected),
+			flows_unreachable:         C.uint64_t(counted.FlowsUnreachable),
+			unreachable_timeout:       C.uint64_t(unreachable[check.UnreachableTimeout]),
+			unreachable_unavailable:   C.uint64_t(unreachable[check.UnreachableUnavailable]),
+			unreachable_agent_error:   C.uint64_t(unreachable[check.UnreachableAgentError]),
+			unreachable_misconfigured: C.uint64_t(unreachable[check.UnreachableMisconfigured]),
+			unreachable_cancelled:     C.uint64_t(unreachable[check.UnreachableCancelled]),
+			unreachable_closed:        C.uint64_t(unreachable[check.UnreachableClosed]),
+			unreachable_overloaded:    C.uint64_t(unreachable[check.UnreachableOverloaded]),
+			flows_ended:               C.uint64_t(counted.FlowsEnded),
+			flow_ends_failed:          C.uint64_t(counted.FlowEndsFailed),
+			spans_exported:            C.uint64_t(counted.SpansExported),
+			spans_dropped:             C.uint64_t(counted.SpansDropped),
+			spans_queued:              C.uint64_t(counted.SpansQueued),
+			flows_sanitised:           C.uint64_t(counted.FlowsSanitised),
+			calls_pending:             C.uint64_t(s.queue.Pending()),
+		}
+		return nil
+	})
 }
 
 //export aperture_go_client_close
-func aperture_go_client_close(client C.uint64_t, timeoutNS C.int64_t, failure *C.aperture_error) (code C.aperture_code) {
-	defer guard(&code, failure)
-	if !usable(failure) {
-		return C.APERTURE_ERROR_INVALID_ARGUMENT
-	}
-	s := clients.Get(uint64(client))
-	if s == nil {
-		return report(failure, errInvalidClient)
-	}
-	limit, err := timeout(timeoutNS, abi.DefaultCloseTimeoutNS)
-	if err != nil {
-		return report(failure, err)
-	}
-	if !s.beginClose() {
-		return report(failure, errClosing)
-	}
-	err = s.close(limit)
-	s.release()
-	return report(failure, err)
+func aperture_go_client_close(client C.uint64_t, timeoutNS C.int64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_client_close", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		limit, err := timeout(timeoutNS, abi.DefaultCloseTimeoutNS)
+		if err != nil {
+			return err
+		}
+		if !s.beginClose() {
+			return errClosing
+		}
+		defer s.release()
+		return s.close(limit)
+	})
 }
 
 // waitReady waits until the agent can be asked.

@@ -33,47 +33,46 @@ func invalidArgument(format string, arguments ...any) error {
 
 // The errors that need no detail.
 var (
-	errInvalidClient = &failure{abi.ErrorInvalidHandle, "client: not an open client (NULL, closed, of another kind, or never made)"}
-	errInvalidFlow   = &failure{abi.ErrorInvalidHandle, "flow: not an open flow (NULL, closed, of another kind, or never made)"}
-	errInvalidCall   = &failure{abi.ErrorInvalidHandle, "call: not a pending call (NULL, of another kind, or its completion was handed out)"}
-	errClosing       = &failure{abi.ErrorClosed, "the client is being closed"}
-	errTooSmall      = &failure{abi.ErrorBufferTooSmall, "buffer: too small; length says how many bytes are needed"}
-	errStillPending  = &failure{abi.ErrorTimeout, "the call is still pending"}
-	errCancelled     = &failure{abi.ErrorCancelled, "the call was cancelled"}
+	errClosing      = &failure{abi.ErrorClosed, "the client is being closed"}
+	errTooSmall     = &failure{abi.ErrorBufferTooSmall, "buffer: too small; length says how many bytes are needed"}
+	errStillPending = &failure{abi.ErrorTimeout, "the call is still pending"}
+	errCancelled    = &failure{abi.ErrorCancelled, "the call was cancelled"}
+	// errPending is no error: the call goes on.
+	errPending = &failure{abi.Pending, ""}
 )
 
 // codeOf returns the code that an error of the layers below has in the ABI.
 func codeOf(err error) abi.Code {
-	var (
-		own         *failure
-		argument    *core.ArgumentError
-		unreachable *check.UnreachableError
-		load        *local.LoadError
-		errno       syscall.Errno
-	)
-	switch {
-	case err == nil:
+	if err == nil {
 		return abi.OK
-	case errors.As(err, &own):
+	}
+	if own, ok := errors.AsType[*failure](err); ok {
 		return own.code
-	case errors.As(err, &argument):
+	}
+	switch {
+	case is[*core.ArgumentError](err):
 		return abi.ErrorInvalidArgument
-	case errors.As(err, &load):
+	case is[*local.LoadError](err):
 		return abi.ErrorPolicy
 	case errors.Is(err, core.ErrClosed):
 		return abi.ErrorClosed
 	case errors.Is(err, core.ErrAlreadyEnded):
 		return abi.ErrorAlreadyEnded
-	case errors.As(err, &unreachable):
+	case is[*check.UnreachableError](err):
 		return abi.ErrorUnreachable
 	case errors.Is(err, context.DeadlineExceeded):
 		return abi.ErrorTimeout
 	case errors.Is(err, context.Canceled):
 		return abi.ErrorCancelled
-	case errors.Is(err, handle.ErrFull), errors.As(err, &errno):
+	case errors.Is(err, handle.ErrFull), is[syscall.Errno](err):
 		return abi.ErrorResourceExhausted
 	}
 	return abi.ErrorInternal
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // report describes the outcome of a call to its caller and returns the code. Out may be NULL.
@@ -93,7 +92,7 @@ func report(out *C.aperture_error, err error) C.aperture_code {
 // describe fills an error struct. A message that is too long is cut between two characters.
 func describe(out *C.aperture_error, code abi.Code, message string) {
 	if out.struct_size < C.sizeof_aperture_error {
-		return // refused by usable before anything else
+		return // refused by enter before anything else
 	}
 	message = strings.ReplaceAll(message, "\x00", "\uFFFD") // a NUL would end the message for C
 	buffer := unsafe.Slice((*byte)(unsafe.Pointer(&out.message[0])), len(out.message))
@@ -109,18 +108,7 @@ func describe(out *C.aperture_error, code abi.Code, message string) {
 	buffer[out.message_length] = 0
 }
 
-// usable refuses an error struct that cannot be written to. Every call looks at it first.
-func usable(out *C.aperture_error) bool {
-	return out == nil || out.struct_size >= C.sizeof_aperture_error
-}
-
-// guard turns a panic into an error of the call: none may cross into C. It is deferred by every exported function.
-func guard(code *C.aperture_code, out *C.aperture_error) {
-	if cause := recover(); cause != nil {
-		*code = report(out, panicked(cause))
-	}
-}
-
+// panicked is the error of a call during which the library panicked.
 func panicked(cause any) error {
 	return &failure{abi.ErrorInternal, fmt.Sprintf("a defect of the library: panic: %v", cause)}
 }

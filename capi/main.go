@@ -5,15 +5,16 @@
 // which. The header is part of every file's preamble, so that a Go signature that drifts from it does not compile.
 //
 //	constants.c     what is answered without Go (generated)
+//	enter.go        the way of every call: handles to objects, panics to errors
 //	library.go      live handles
-//	log.go          aperture_configure's part in Go
+//	log.go          aperture_configure's part in Go, and the log, which is internal/sink
 //	clients.go      making, reading and closing clients
 //	flows.go        the life of a flow, blocking
 //	async.go        the asynchronous forms, on top of internal/completion
 //	thread_end.go   clients whose thread has ended
 //	session.go      what stands behind a client's handle
 //	marshal.go      C structs to Go values and back
-//	failure.go      Go errors and panics to codes and messages
+//	failure.go      Go errors to codes and messages
 //	silence.go      nothing is written to the host's stderr
 package main
 

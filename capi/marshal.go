@@ -10,6 +10,7 @@ import (
 
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/completion"
+	"github.com/libaperture/libaperture/capi/internal/guest"
 	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/core/check"
 )
@@ -150,6 +151,7 @@ func clientOptions(in *C.aperture_client_options) (options core.Options, maxPend
 		return options, 0, err
 	}
 	options.FlowEndTimeout = time.Duration(in.flow_end_timeout_ns)
+	options.WrapConn = guest.Connection
 	maxPending = uint64(in.max_pending_calls)
 	if maxPending == 0 {
 		maxPending = abi.DefaultMaxPendingCalls

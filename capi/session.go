@@ -8,15 +8,8 @@ import (
 
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/completion"
-	"github.com/libaperture/libaperture/capi/internal/handle"
 	"github.com/libaperture/libaperture/core"
-)
-
-// The handles of the process. They are the only state that is not behind a handle.
-var (
-	clients = handle.NewTable[session](abi.KindClient)
-	flows   = handle.NewTable[openFlow](abi.KindFlow)
-	calls   = handle.NewTable[pendingCall](abi.KindCall)
+	"github.com/libaperture/libaperture/core/guard"
 )
 
 // session is what stands behind a client's handle: the client and its asynchronous calls.
@@ -45,31 +38,28 @@ type pendingCall struct {
 	session *session
 }
 
-// open gives a flow a handle. A flow that cannot have one is ended, so that nothing that it holds is lost.
+// open gives a flow a handle.
 func (s *session) open(flow *core.Flow) (uint64, error) {
-	number, err := flows.Open(&openFlow{flow, s})
-	if err != nil {
-		abandon(flow)
-	}
-	return number, err
+	return flows.Open(&openFlow{flow, s})
 }
 
-// abandon ends a flow that no caller will ever see, without keeping its caller waiting.
-func abandon(flow *core.Flow) {
+// takeBack ends a flow that no caller will ever see, and closes its handle if it has one, without keeping its caller
+// waiting.
+func takeBack(number uint64, flow *core.Flow) {
+	flows.Close(number)
 	_ = flow.SetStatus(core.StatusError)
 	if !flow.EndNeedsCall() {
 		_, _ = flow.End(context.Background())
 		return
 	}
-	background(func() { _, _ = flow.End(context.Background()) })
+	background("capi.take_back", func() { _, _ = flow.End(context.Background()) })
 }
 
-// background runs what nobody waits for. It is short: everything that it may call has a deadline.
-func background(run func()) {
-	go func() {
-		defer func() { _ = recover() }() // a panic in a goroutine of ours must not end the host
-		run()
-	}()
+// background runs what nobody waits for. It is short: everything that it may call has a deadline. After a panic it is
+// tried once more: an end gives back tokens that would otherwise be lost until they expire, and one that was made
+// already does nothing.
+func background(name string, run func()) {
+	guard.Go(logger, name, run, func(any) { run() }, nil)
 }
 
 // beginCall enters an asynchronous call and gives it a handle.
@@ -87,11 +77,22 @@ func (s *session) beginCall(kind abi.CompletionKind, tag uint64, cancel context.
 	return call, number, nil
 }
 
-// spawnCall enters an asynchronous call and runs it in a goroutine of its own, which ends the call. A limit other than 0
-// bounds how many calls may be pending.
-func (s *session) spawnCall(kind abi.CompletionKind, tag, limit uint64, run func(context.Context, *completion.Call)) (uint64, error) {
+// asyncCall is an asynchronous call that a goroutine of its own runs.
+type asyncCall struct {
+	name  string // of the goroutine
+	kind  abi.CompletionKind
+	tag   uint64
+	flow  uint64 // the handle that the completion has if the goroutine panics
+	limit uint64 // bounds how many calls may be pending, unless it is 0
+	run   func(context.Context, *completion.Call)
+	// recovered does what must happen after a panic beside ending the call. It may be nil.
+	recovered func()
+}
+
+// spawnCall enters an asynchronous call and runs it in a goroutine, which ends the call.
+func (s *session) spawnCall(async asyncCall) (uint64, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	call, number, err := s.beginCall(kind, tag, cancel, limit)
+	call, number, err := s.beginCall(async.kind, async.tag, cancel, async.limit)
 	if err != nil {
 		cancel()
 		return 0, err
@@ -104,10 +105,15 @@ func (s *session) spawnCall(kind abi.CompletionKind, tag, limit uint64, run func
 		call.Forget()
 		return 0, errClosing
 	}
-	s.work.Go(func() {
-		defer cancel()
-		defer s.guardCall(call)
-		run(ctx, call)
+	s.work.Add(1)
+	guard.Go(logger, async.name, func() { async.run(ctx, call) }, func(cause any) {
+		defer s.endCall(call, async.flow, panicked(cause))
+		if async.recovered != nil {
+			async.recovered()
+		}
+	}, func() {
+		cancel()
+		s.work.Done()
 	})
 	return number, nil
 }
@@ -119,13 +125,6 @@ func (s *session) endCall(call *completion.Call, flow uint64, err error) bool {
 	}
 	calls.Close(call.Handle())
 	return false
-}
-
-// guardCall ends a call whose goroutine panicked; it is deferred by that goroutine.
-func (s *session) guardCall(call *completion.Call) {
-	if cause := recover(); cause != nil {
-		s.endCall(call, 0, panicked(cause))
-	}
 }
 
 // handedOut releases what a completion that was handed out stood for.
@@ -147,12 +146,28 @@ func (s *session) beginClose() bool {
 func (s *session) close(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	closed := false
+	defer func() {
+		if !closed {
+			s.abort()
+		}
+		log.Flush(logPatience)
+	}()
+	guard.Point("capi.close.begun")
 	err := s.client.Close(ctx)
 	s.work.Wait() // the client ends every call when it closes, so this is short
+	closed = true
 	if err != nil {
 		return &failure{abi.ErrorTimeout, err.Error()}
 	}
 	return nil
+}
+
+// abort closes the client at once, for a close that panicked: the host cannot close it a second time.
+func (s *session) abort() {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.client.Close(ended)
 }
 
 // release takes the client's handle away and everything that nobody took from its queue.
@@ -162,7 +177,7 @@ func (s *session) release() {
 		calls.Close(left.Call)
 		if left.Kind == abi.CompletionStartFlow {
 			if flow := flows.Close(left.Flow); flow != nil {
-				abandon(flow.Flow)
+				takeBack(0, flow.Flow)
 			}
 		}
 	}

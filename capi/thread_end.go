@@ -1,6 +1,8 @@
 package main
 
 // #include "aperture.h"
+// #include <stdbool.h>
+// bool aperture_guest_watch_thread(void);
 import "C"
 
 import (
@@ -9,33 +11,50 @@ import (
 
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/core"
+	"github.com/libaperture/libaperture/core/guard"
 )
 
-// aperture_go_thread_ended closes the clients that a thread has made (aperture_close_clients_with_thread). It is called
-// on that thread, which is about to end and must not wait.
-//
-//export aperture_go_thread_ended
-func aperture_go_thread_ended(thread C.uint64_t) {
-	background(func() {
-		left := map[*session][]*core.Flow{}
-		for _, s := range clients.All() {
-			if s.thread == uint64(thread) {
-				left[s] = nil
-			}
+var errNoThreadEnd = &failure{abi.ErrorResourceExhausted,
+	"the process has no thread-specific value left, without which the end of a thread is not noticed"}
+
+//export aperture_go_close_clients_with_thread
+func aperture_go_close_clients_with_thread(failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_close_clients_with_thread", failure, func() error {
+		if !C.aperture_guest_watch_thread() {
+			return errNoThreadEnd
 		}
-		// A flow may also be left by a client that is closed.
-		for number, flow := range flows.All() {
-			if flow.session.thread == uint64(thread) && flows.Close(number) != nil {
-				left[flow.session] = append(left[flow.session], flow.Flow)
-			}
-		}
-		for s, open := range left {
-			background(func() { s.leave(open) })
-		}
+		return nil
 	})
 }
 
-// leave closes a client that no caller will ever use again, with the flows that it left open.
+// aperture_go_thread_ended closes the clients that a thread has made. It is called on that thread, which is about to end
+// and must not wait.
+//
+//export aperture_go_thread_ended
+func aperture_go_thread_ended(thread C.uint64_t) {
+	background("capi.thread_ended", func() { leave(uint64(thread)) })
+}
+
+// leave closes the clients that a thread has made, with the flows that they left open.
+func leave(thread uint64) {
+	left := map[*session][]*core.Flow{}
+	for _, s := range clients.All() {
+		if s.thread == thread {
+			left[s] = nil
+		}
+	}
+	// A flow may also be left by a client that is closed.
+	for number, flow := range flows.All() {
+		if flow.session.thread == thread && flows.Close(number) != nil {
+			left[flow.session] = append(left[flow.session], flow.Flow)
+		}
+	}
+	for s, open := range left {
+		background("capi.leave", func() { s.leave(open) })
+	}
+}
+
+// leave closes a client that no caller will ever use again.
 func (s *session) leave(open []*core.Flow) {
 	s.release()
 	ctx, cancel := context.WithTimeout(context.Background(), core.DefaultCloseTimeout)
@@ -48,10 +67,7 @@ func (s *session) leave(open []*core.Flow) {
 			continue
 		}
 		ends.Add(1)
-		background(func() {
-			defer ends.Done()
-			_, _ = flow.End(ctx)
-		})
+		guard.Go(logger, "capi.leave.end", func() { _, _ = flow.End(ctx) }, nil, ends.Done)
 	}
 	ends.Wait()
 	if s.beginClose() {

@@ -36,6 +36,7 @@ func open(options *Options) (check.Decider, error) {
 		TLS:       config,
 		APIKey:    options.APIKey,
 		UserAgent: options.UserAgent,
+		WrapConn:  options.WrapConn,
 		Logger:    options.Logger,
 	})
 }
@@ -45,7 +46,7 @@ func openLocal(path string, logger *slog.Logger) (check.Decider, error) {
 	if strings.ContainsRune(path, 0) {
 		return nil, &ArgumentError{"address", `has a NUL in the path after "local:"`}
 	}
-	engine, err := local.Open(path, local.Options{})
+	engine, err := local.Open(path, local.Options{Logger: logger})
 	if err != nil {
 		return nil, err // a *local.LoadError says file, line and what was expected
 	}

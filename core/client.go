@@ -146,7 +146,7 @@ func (c *Client) WaitReady(ctx context.Context) error {
 // returns when ctx ends at the latest, or after DefaultCloseTimeout when ctx has no deadline; spans that could not be
 // sent by then are dropped, counted, and an error. Flows that are ended later lose their span, which is counted.
 // Another Close waits for the first.
-func (c *Client) Close(ctx context.Context) error {
+func (c *Client) Close(ctx context.Context) (closing error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultCloseTimeout)
@@ -161,15 +161,18 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 	}
 	defer close(c.done)
+	var flushed error
+	// Deferred: a client whose spans are lost to a panic must not keep its connection and its goroutines as well.
+	defer func() {
+		if err := errors.Join(flushed, c.decider.Close()); err != nil {
+			closing = fmt.Errorf("closing the client: %w", err)
+		}
+	}()
 	if agent, ok := c.decider.(agentDecider); ok {
 		agent.EndCalls()
 	}
-	var flushed error
 	if c.telemetry != nil {
 		flushed = c.telemetry.close(ctx)
-	}
-	if err := errors.Join(flushed, c.decider.Close()); err != nil {
-		return fmt.Errorf("closing the client: %w", err)
 	}
 	return nil
 }

@@ -2,11 +2,13 @@ package core
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/guard"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
 
@@ -68,9 +70,10 @@ type Flow struct {
 
 // The bits of Flow.state.
 const (
-	stateError  = 1 << iota // the status is StatusError
-	stateEnding             // End was called
-	stateDone               // End has an outcome
+	stateError     = 1 << iota // the status is StatusError
+	stateEnding                // End was called
+	stateFinishing             // Finish was called
+	stateDone                  // End has an outcome
 )
 
 // Decision returns how the flow was decided.
@@ -212,7 +215,14 @@ func (f *Flow) BeginEnd() (EndingFlow, error) {
 		return EndingFlow{}, ErrAlreadyEnded
 	}
 	c := f.client
+	begun := false
+	defer func() {
+		if !begun { // a panic: nobody can finish the end, but what the flow holds must go back
+			guard.Go(c.logger, "core.flow.give_back", func() { _, _ = EndingFlow{f}.Finish(context.Background()) }, nil, nil)
+		}
+	}()
 	c.counts.ended.Add(1)
+	guard.Point("core.flow.end")
 	if c.telemetry != nil && f.unreachable == nil {
 		// Before FlowEnd, whose duration is not the work's, and whose failure must not lose the span.
 		c.telemetry.add(span{
@@ -223,18 +233,26 @@ func (f *Flow) BeginEnd() (EndingFlow, error) {
 			failed:   old&stateError != 0,
 		}, f.size)
 	}
+	begun = true
 	return EndingFlow{f}, nil
 }
 
-// Finish gives back what the flow holds, as End does. It is called once.
+// Finish gives back what the flow holds, as End does. A second Finish does nothing and returns ErrAlreadyEnded.
 func (e EndingFlow) Finish(ctx context.Context) (EndResult, error) {
 	f := e.flow
+	if f.state.Or(stateFinishing)&stateFinishing != 0 {
+		return EndResult{}, ErrAlreadyEnded
+	}
+	defer f.state.Or(stateDone)
 	if len(f.answer.InFlight) > 0 {
+		f.endErr = errEndPanicked // for those who read the outcome, should a panic pass through
 		f.endResult.Response, f.endErr = f.giveBack(ctx)
 	}
-	f.state.Or(stateDone)
 	return f.endResult, f.endErr
 }
+
+// errEndPanicked is the outcome of an End at which the library panicked.
+var errEndPanicked = errors.New("a defect of the library: giving back what the flow holds panicked")
 
 // giveBack sends FlowEnd.
 func (f *Flow) giveBack(ctx context.Context) (*checkv1.FlowEndResponse, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 )
@@ -71,6 +72,9 @@ type Options struct {
 	TelemetryInterval time.Duration
 	// TelemetryOff exports no spans. The agent then counts no flows of this client.
 	TelemetryOff bool
+	// WrapConn is given each connection to the agent when it is made, and returns what is used instead: for a program
+	// that must know of them, for example to close them in a process that it forks.
+	WrapConn func(net.Conn) net.Conn
 	// Logger receives what an operator should know. Without one nothing is logged.
 	Logger *slog.Logger
 }

@@ -11,6 +11,7 @@ import (
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/guard"
 )
 
 const (
@@ -46,8 +47,9 @@ type telemetry struct {
 	mu      sync.Mutex
 	full    []*batch // oldest first
 	open    *batch   // not full yet; nil when empty
-	waiting int      // spans in full, in open, and under way
+	waiting int      // spans in full, in open, and in hand
 	bytes   int      // their size
+	hand    *batch   // under way; nil when none is
 	closed  bool
 
 	exported, dropped uint64 // under mu
@@ -56,8 +58,11 @@ type telemetry struct {
 	closing chan struct{} // closed by close
 	ctx     context.Context
 	cancel  context.CancelFunc // ends the exports
-	done    chan struct{}      // closed when run has returned
-	lastErr error              // of the last export that failed while closing; run's own until done is closed
+	done    chan struct{}      // closed when the goroutine has ended
+
+	// The goroutine's own until done is closed.
+	flushing bool  // run has seen that the client is being closed
+	lastErr  error // of the last export that failed since
 }
 
 // startTelemetry starts the export of spans to an agent.
@@ -73,24 +78,34 @@ func startTelemetry(agent agentDecider, options *Options) *telemetry {
 		done:     make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	go t.run()
+	guard.Keep(t.logger, "core.telemetry", t.ctx.Done(), t.run, t.recovered, t.end)
 	return t
 }
 
 // add queues the span of a flow whose request has that many bytes, or drops it when the queue is full.
 func (t *telemetry) add(s span, bytes int) {
+	if t.enqueue(s, bytes) {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// enqueue does the work of add, and says whether the goroutine must be told.
+func (t *telemetry) enqueue(s span, bytes int) (tell bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.closed || t.waiting >= t.queue || t.waiting > 0 && t.bytes+bytes > maxQueueBytes {
 		t.dropped++
-		t.mu.Unlock()
-		return
+		return false
 	}
 	t.waiting++
 	t.bytes += bytes
 	// The goroutine is told about the first span, whose time to wait begins, and about a full batch.
-	tell := t.open == nil
 	if t.open == nil {
 		t.open = &batch{}
+		tell = true
 	}
 	t.open.spans = append(t.open.spans, s)
 	t.open.bytes += bytes
@@ -98,13 +113,7 @@ func (t *telemetry) add(s span, bytes int) {
 		t.seal()
 		tell = true
 	}
-	t.mu.Unlock()
-	if tell {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
-	}
+	return tell
 }
 
 // seal makes the open batch a full one. The caller holds mu.
@@ -125,6 +134,7 @@ func (t *telemetry) take(all bool) (b *batch, more bool) {
 		b, t.full[0] = t.full[0], nil
 		t.full = t.full[1:]
 	}
+	t.hand = b
 	return b, t.open != nil
 }
 
@@ -135,10 +145,31 @@ func (t *telemetry) settle(b *batch, spans, exported int) {
 	b.spans = b.spans[spans:]
 	if len(b.spans) == 0 {
 		t.bytes -= b.bytes
+		t.hand = nil
 	}
 	t.waiting -= spans
 	t.exported += uint64(exported)
 	t.dropped += uint64(spans - exported)
+}
+
+// recovered gives up the batch at which run panicked: it would only panic again.
+func (t *telemetry) recovered(cause any) {
+	t.lastErr = fmt.Errorf("a defect of the library: panic: %v", cause)
+	t.mu.Lock()
+	b := t.hand
+	t.mu.Unlock()
+	if b != nil {
+		t.settle(b, len(b.spans), 0)
+	}
+}
+
+// end counts what run left behind, which is nothing unless it panicked while the client was being closed.
+func (t *telemetry) end() {
+	defer close(t.done)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropped += uint64(t.waiting)
+	t.full, t.open, t.waiting, t.bytes = nil, nil, 0, 0
 }
 
 // counts returns the counts of Stats.
@@ -167,7 +198,7 @@ func (t *telemetry) close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	t.cancel()
-	<-t.done // at once: Export obeys its context
+	<-t.done // at once: Export obeys its context, and so does the pause after a panic
 
 	t.mu.Lock()
 	lost := t.dropped - before
@@ -182,37 +213,44 @@ func (t *telemetry) close(ctx context.Context) error {
 	return fmt.Errorf("%d spans could not be sent: %w", lost, cause)
 }
 
-// run exports batches as they fill, or when their oldest span has waited long enough, until close.
+// run exports batches as they fill, or when their oldest span has waited long enough, until close. It looks at the queue
+// first: after a panic, what waits there was told about before.
 func (t *telemetry) run() {
-	defer close(t.done)
 	var encoder spanEncoder
 	timer := time.NewTimer(t.interval)
+	defer timer.Stop()
 	timer.Stop()
-	armed, closing := false, false
-	for !closing {
-		due := false
-		select {
-		case <-t.wake:
-		case <-timer.C:
-			armed, due = false, true
-		case <-t.closing:
-			closing, t.lastErr = true, nil
-		}
+	armed, due, closing := false, false, false
+	for {
 		b, more := t.take(due || closing)
 		for b != nil {
 			t.send(&encoder, b)
 			b, more = t.take(false)
 		}
+		if closing {
+			return
+		}
 		if more && !armed {
 			timer.Reset(t.interval)
 			armed = true
 		}
+		due = false
+		select {
+		case <-t.wake:
+		case <-timer.C:
+			armed, due = false, true
+		case <-t.closing:
+			closing = true
+			if !t.flushing {
+				t.flushing, t.lastErr = true, nil
+			}
+		}
 	}
-	timer.Stop()
 }
 
 // send exports a batch, or drops what the agent does not take.
 func (t *telemetry) send(encoder *spanEncoder, b *batch) {
+	guard.Point("core.telemetry.batch")
 	for len(b.spans) > 0 {
 		message, taken, encoded := encoder.encode(b.spans)
 		rejected, err := t.export(message)
@@ -230,14 +268,18 @@ func (t *telemetry) send(encoder *spanEncoder, b *batch) {
 func (t *telemetry) export(message *tracev1.TracesData) (rejected int64, err error) {
 	pause := exportPauseFirst
 	for try := 1; ; try++ {
-		ctx, cancel := context.WithTimeout(t.ctx, exportTimeout)
-		rejected, err = t.agent.Export(ctx, message)
-		cancel()
+		rejected, err = t.exportOnce(message)
 		if err == nil || !t.again(err, try) || !t.pause(pause) {
 			return rejected, err
 		}
 		pause = min(2*pause, exportPauseMost)
 	}
+}
+
+func (t *telemetry) exportOnce(message *tracev1.TracesData) (rejected int64, err error) {
+	ctx, cancel := context.WithTimeout(t.ctx, exportTimeout)
+	defer cancel()
+	return t.agent.Export(ctx, message)
 }
 
 // again says whether a batch that failed is worth another try: not when the agent refuses it, and not when it keeps

@@ -604,10 +604,12 @@ APERTURE_API aperture_code aperture_protect_signal_handlers(aperture_error *erro
  *
  * @param error Receives the code and a message; may be NULL. Set its struct_size first.
  * Ownership: Nothing changes hands.
- * Threads: Any thread, once. Never blocks. A thread that ends with its process, as main threads do, releases nothing.
+ * Threads: The thread itself, once. Starts the Go runtime, as the first client does. A thread that ends with its
+ *          process, as main threads do, releases nothing.
  * NULL: Takes no pointer but error.
  * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT for an error struct that is too small,
- *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (the process has no thread-specific value left).
+ *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (the process has no thread-specific value left),
+ *                       APERTURE_ERROR_FORKED (as aperture_new_client), APERTURE_ERROR_INTERNAL.
  * Since: 0.2
  */
 APERTURE_API aperture_code aperture_close_clients_with_thread(aperture_error *error);

@@ -65,7 +65,7 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = local.Open(config.policyFile, local.Options{AgentGroup: config.agentGroup}); err != nil {
+	if s.engine, err = local.Open(config.policyFile, local.Options{AgentGroup: config.agentGroup, Logger: logger}); err != nil {
 		return nil, err
 	}
 	for _, warning := range s.engine.Warnings() {

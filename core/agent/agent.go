@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/guard"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
 
@@ -24,7 +26,9 @@ type Options struct {
 	// APIKey is sent with every call, unless it is empty.
 	APIKey    string
 	UserAgent string
-	Logger    *slog.Logger
+	// WrapConn, unless it is nil, is given each connection when it is made, and returns what is used instead.
+	WrapConn func(net.Conn) net.Conn
+	Logger   *slog.Logger
 }
 
 // maxResponseBytes limits what an agent may answer. A response holds the labels of its request twice, which may have
@@ -36,6 +40,7 @@ type Agent struct {
 	conn    *grpc.ClientConn
 	service checkv1.FlowControlServiceClient
 	apiKey  string
+	logger  *slog.Logger
 
 	calls    context.Context // ends when calls are to end
 	endCalls context.CancelFunc
@@ -66,6 +71,9 @@ func Open(target string, options Options) (*Agent, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
 	}
+	if options.WrapConn != nil {
+		dial = append(dial, dialOption(options.WrapConn))
+	}
 	if options.APIKey != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))
 		if options.TLS == nil {
@@ -80,11 +88,12 @@ func Open(target string, options Options) (*Agent, error) {
 		conn:    conn,
 		service: checkv1.NewFlowControlServiceClient(conn),
 		apiKey:  options.APIKey,
+		logger:  options.Logger,
 		kept:    make(chan struct{}),
 	}
 	a.calls, a.endCalls = context.WithCancel(context.Background())
 	conn.Connect()
-	go a.keepConnected()
+	guard.Keep(a.logger, "agent.connection", a.calls.Done(), a.keepConnected, nil, func() { close(a.kept) })
 	return a, nil
 }
 
@@ -101,7 +110,6 @@ func (apiKeyCredentials) RequireTransportSecurity() bool { return false }
 // keepConnected connects again when a connection ended, so that the next flow finds one. gRPC by itself waits for a
 // call.
 func (a *Agent) keepConnected() {
-	defer close(a.kept)
 	// An agent that takes connections and drops them at once must not be hammered.
 	pause := time.NewTicker(100 * time.Millisecond)
 	defer pause.Stop()
@@ -113,6 +121,7 @@ func (a *Agent) keepConnected() {
 			case <-a.calls.Done():
 				return
 			}
+			guard.Point("agent.connection.again")
 			a.conn.Connect()
 		}
 		if state == connectivity.Shutdown || !a.conn.WaitForStateChange(a.calls, state) {
@@ -158,7 +167,7 @@ func (a *Agent) begin(ctx context.Context, timeout time.Duration) (context.Conte
 		return context.WithTimeout(a.calls, timeout)
 	}
 	call, cancel := context.WithTimeout(ctx, timeout)
-	stop := context.AfterFunc(a.calls, cancel)
+	stop := guard.AfterFunc(a.calls, a.logger, "agent.call.end", cancel, func(any) { cancel() })
 	return call, func() {
 		stop()
 		cancel()

@@ -12,13 +12,14 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/guard"
 )
 
 // WaitReady waits until there is a connection to the agent.
 func (a *Agent) WaitReady(ctx context.Context) error {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(a.calls, cancel)
+	stop := guard.AfterFunc(a.calls, a.logger, "agent.wait.end", cancel, func(any) { cancel() })
 	defer stop()
 	for {
 		state := a.conn.GetState()

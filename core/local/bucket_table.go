@@ -101,6 +101,7 @@ func (table *bucketTable) take(now int64, value string, n float64) taken {
 	key := table.key(value)
 	shard := table.shard(key)
 	shard.mu.Lock()
+	defer shard.mu.Unlock()
 	index := shard.find(key)
 	if index == none {
 		index = table.insert(shard, now, key)
@@ -122,7 +123,6 @@ func (table *bucketTable) take(now int64, value string, n float64) taken {
 	} else {
 		shard.counts.rejected++
 	}
-	shard.mu.Unlock()
 	result.current = table.parameters.capacity - result.remaining
 	return result
 }

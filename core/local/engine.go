@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,8 @@ type Options struct {
 	// one that was not used for longest is forgotten, so that its bucket is full when it comes again; that is counted.
 	// The values are spread over lists, so that the first may be forgotten when there are a few percent less.
 	MaxLabels int
+	// Logger is told about defects of the engine. Without one nobody is.
+	Logger *slog.Logger
 }
 
 // LoadError says why a policy file was refused.
@@ -95,7 +98,10 @@ func newEngine(policies []policy.Policy, warnings []Problem, options Options) *E
 			addLimiter(engine.routes, limiter, &options)
 		}
 	}
-	engine.sweeper.start(engine)
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	engine.sweeper.start(engine, options.Logger)
 	return engine
 }
 

@@ -1,9 +1,11 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/local/policy"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
 
@@ -557,4 +560,29 @@ func TestExamplePoliciesLoad(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, engine.Warnings())
 	assert.NoError(t, engine.Close())
+}
+
+func TestSweeperGoesOnAfterAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var written bytes.Buffer // read when the sweeper has ended
+		healthy := newRateLimiter(&policy.Policy{Name: "healthy"}, policy.RateLimiter{
+			BucketCapacity: 1, Interval: time.Hour, MaxIdleTime: 10 * time.Second,
+		}, DefaultMaxLabels)
+		broken := &rateLimiter{config: healthy.config} // without buckets
+		engine := &Engine{limiters: []*rateLimiter{healthy, broken}, epoch: time.Now()}
+		engine.sweeper.start(engine, slog.New(slog.NewTextHandler(&written, nil)))
+		labels := func() int { _, labels := healthy.buckets.counts(); return labels }
+		time.Sleep(5 * time.Second) // by now it has panicked
+		healthy.buckets.take(int64(time.Since(engine.epoch)), "alice", 1)
+		assert.Equal(t, 1, labels())
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		assert.Zero(t, labels(), "what is idle is swept")
+		assert.NoError(t, engine.Close(), "it can be closed")
+		assert.Contains(t, written.String(), "where=local.sweeper")
+		assert.Contains(t, written.String(), "bucketTable).sweep", "the stack")
+		panics := strings.Count(written.String(), "\n")
+		assert.Greater(t, panics, 2)
+		assert.LessOrEqual(t, panics, 20, "it spins")
+	})
 }

@@ -1,7 +1,10 @@
 package local
 
 import (
+	"log/slog"
 	"time"
+
+	"github.com/libaperture/libaperture/core/guard"
 )
 
 // Bounds for how often idle state is removed.
@@ -18,7 +21,7 @@ type sweeper struct {
 }
 
 // start begins sweeping, unless no limiter of the engine forgets anything.
-func (sweeper *sweeper) start(engine *Engine) {
+func (sweeper *sweeper) start(engine *Engine, logger *slog.Logger) {
 	interval := time.Duration(0)
 	for _, limiter := range engine.limiters {
 		if idle := limiter.config.MaxIdleTime; idle > 0 && (interval == 0 || idle < interval) {
@@ -31,21 +34,25 @@ func (sweeper *sweeper) start(engine *Engine) {
 	interval = min(max(interval/8, shortestSweep), longestSweep)
 	sweeper.ending = make(chan struct{})
 	sweeper.ended = make(chan struct{})
-	go func() {
-		defer close(sweeper.ended)
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-sweeper.ending:
-				return
-			case now := <-ticker.C:
-				for _, limiter := range engine.limiters {
-					limiter.buckets.sweep(int64(now.Sub(engine.epoch)))
-				}
+	guard.Keep(logger, "local.sweeper", sweeper.ending,
+		func() { sweeper.run(engine, interval) }, nil, func() { close(sweeper.ended) })
+}
+
+// run sweeps until stop.
+func (sweeper *sweeper) run(engine *Engine, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-sweeper.ending:
+			return
+		case now := <-ticker.C:
+			guard.Point("local.sweeper.sweep")
+			for _, limiter := range engine.limiters {
+				limiter.buckets.sweep(int64(now.Sub(engine.epoch)))
 			}
 		}
-	}()
+	}
 }
 
 // stop ends the sweeping, and returns when it has ended.

@@ -71,7 +71,7 @@ func TestBadHandles(t *testing.T) {
 	bad := map[string]handle{
 		"NULL": 0, "one": 1, "all ones": ^handle(0), "an address": handle(uintptr(unsafe.Pointer(newFailure()))),
 		"stale client": staleClient, "stale flow": staleFlow,
-		"next generation": flow + 1<<24, "next slot": flow + 8, "another kind": flow ^ 3<<50, "high bits": flow | 1<<60,
+		"next generation": flow + 1<<22, "next slot": flow + 8, "another kind": flow ^ 3<<50, "high bits": flow | 1<<60,
 		"client": client, "flow": flow, "call": pendingCall,
 	}
 	functions := 8 + 1 // those of the library, and new_client

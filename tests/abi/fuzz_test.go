@@ -2,6 +2,7 @@ package abi
 
 import (
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,9 @@ type fuzzer struct {
 
 // step makes one call and returns its code.
 func (f *fuzzer) step() code {
+	if f.random.IntN(4) == 0 {
+		return f.wrongStep()
+	}
 	r, any := f.random, f.pool.pick(f.random)
 	failed := newFailure()
 	if r.IntN(3) == 0 {
@@ -134,6 +138,18 @@ func (f *fuzzer) step() code {
 	}
 }
 
+// fuzzTime is how long the fuzz runs: two seconds, or what `make fuzz` says.
+func fuzzTime(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("APERTURE_FUZZ_TIME")
+	if text == "" {
+		return 2 * time.Second
+	}
+	duration, err := time.ParseDuration(text)
+	require.NoError(t, err)
+	return duration
+}
+
 func TestCallsInRandomOrder(t *testing.T) {
 	before := lib.liveHandles()
 	agent := startAgent(t)
@@ -146,7 +162,7 @@ func TestCallsInRandomOrder(t *testing.T) {
 	pool := &fuzzPool{}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	until := time.Now().Add(2 * time.Second)
+	until := time.Now().Add(fuzzTime(t))
 	var workers sync.WaitGroup
 	var mu sync.Mutex
 	codes := map[code]int{}

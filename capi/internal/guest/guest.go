@@ -10,7 +10,9 @@
 //	image.c         a forked child loads a fresh copy of the library
 //	thread_key.c    a thread of a child does not enter the dead runtime when it ends
 //	thread_end.c    a thread of the host that ends is noticed
+//	connections.c   a forked child closes its parent's connections (with connection.go)
 //	threads.c       threads of the runtime take no signals of the host
+//	signal_table.c  nor do they unblock them again
 //	signals.c       handlers of the host never run on a goroutine's stack
 //	limits.c        the limit of files stays, and what the runtime would die without is looked for before
 //	settings.c      aperture_configure, which a forked child inherits

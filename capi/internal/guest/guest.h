@@ -102,6 +102,11 @@ static inline void aperture_guest_watch_signals(void) {
     }
 }
 
+/* ---- signal_table.c: which signals the threads of the runtime unblock ---- */
+
+/* Lets the runtime leave the host's signals blocked in its threads. Called before it starts. */
+void aperture_guest_keep_signals_blocked(void);
+
 /* ---- thread_key.c: the thread-specific value of the runtime ---- */
 
 /* What the library itself calls: pthread_key_create is the runtime's here. */
@@ -112,8 +117,20 @@ void aperture_guest_detach_thread(void);
 
 /* ---- thread_end.c: what is done when a thread of the host ends ---- */
 
-/* Returns the number of the calling thread when it closes its clients, else 0. */
+/* Has aperture_go_thread_ended called when the calling thread ends; false when that cannot be. */
+bool aperture_guest_watch_thread(void);
+
+/* Returns the number of the calling thread when it is watched, else 0. */
 uint64_t aperture_guest_thread(void);
+
+/* ---- connections.c: what a forked child closes ---- */
+
+/* Notes a connection, and returns its place: negative when there is none left. */
+int aperture_guest_remember_connection(int descriptor);
+void aperture_guest_forget_connection(int place);
+
+/* Closes the connections that were noted. For a forked child. */
+void aperture_guest_close_connections(void);
 
 /* ---- limits.c: limits of the process ---- */
 

@@ -49,14 +49,15 @@ static int number_of_copy(int descriptor) {
 
 void aperture_guest_find_image(void) {
     Dl_info info;
-    if (dladdr(&aperture_guest_own_functions, &info) == 0 || info.dli_fname == NULL ||
-        realpath(info.dli_fname, path) == NULL) {
+    if (dladdr(&aperture_guest_own_functions, &info) == 0 || info.dli_fname == NULL) {
         return;
     }
-    /* By the name that the loader has used: that of a copy in memory is no path once it is resolved. */
     file = open(info.dli_fname, O_RDONLY | O_CLOEXEC);
     if (file >= 0 && fstat(file, &identity) == 0) {
         image = last_copy = number_of_copy(file);
+    }
+    if (realpath(info.dli_fname, path) == NULL) {
+        path[0] = '\0'; /* a copy in memory has no path */
     }
 }
 

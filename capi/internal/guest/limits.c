@@ -32,8 +32,8 @@ bool aperture_guest_host_file_limit(uint64_t *soft) {
 
 static int reserved[DESCRIPTORS] = {-1, -1, -1, -1, -1};
 
-/* The runtime takes less than this at its start, most of it address space without memory. */
-#define ADDRESS_SPACE ((size_t)768 << 20)
+/* What the runtime takes at its start with the stacks of its threads, most of it address space without memory. */
+#define ADDRESS_SPACE ((size_t)1024 << 20)
 
 aperture_code aperture_guest_reserve(aperture_error *error) {
     void *space = mmap(NULL, ADDRESS_SPACE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -62,6 +62,7 @@ aperture_code aperture_guest_start(aperture_error *error) {
         }
         aperture_guest_note_file_limit();
         aperture_guest_note_host_handlers();
+        aperture_guest_keep_signals_blocked();
         fill_auxiliary_vector();
         started = true;
         for (const initializer *run = aperture_guest_go_start; run < aperture_guest_go_end; run++) {

@@ -31,16 +31,10 @@ uint64_t aperture_guest_thread(void) {
     return has_key ? (uint64_t)(uintptr_t)pthread_getspecific(key) : 0;
 }
 
-aperture_code aperture_close_clients_with_thread(aperture_error *error) {
-    if (!aperture_guest_usable(error)) {
-        return APERTURE_ERROR_INVALID_ARGUMENT;
+bool aperture_guest_watch_thread(void) {
+    if (aperture_guest_thread() != 0) {
+        return true;
     }
-    if (aperture_guest_thread() == 0) {
-        void *number = (void *)(atomic_fetch_add(&last_number, 1) + 1);
-        if (!has_key || pthread_setspecific(key, number) != 0) {
-            return aperture_guest_fail(error, APERTURE_ERROR_RESOURCE_EXHAUSTED,
-                "the process has no thread-specific value left, without which the end of a thread is not noticed");
-        }
-    }
-    return aperture_guest_succeed(error);
+    void *number = (void *)(atomic_fetch_add(&last_number, 1) + 1);
+    return has_key && pthread_setspecific(key, number) == 0;
 }

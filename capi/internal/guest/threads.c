@@ -2,7 +2,7 @@
  * The threads of the Go runtime are born with every signal blocked, so that none of them takes a signal that was meant
  * for the host: the kernel gives a signal of the process to any thread that does not block it, and a handler of the host
  * would run on a thread, and perhaps on a small stack, that the host knows nothing of. The runtime keeps the mask of its
- * first thread for all that follow, and unblocks in it what it needs itself (faults, SIGURG). A write of theirs to a
+ * first thread for all that follow, and unblocks in it what it needs itself (see signal_table.c). A write of theirs to a
  * connection that broke also fails with EPIPE then, even when the host has set SIGPIPE to its default, which ends the
  * process.
  *

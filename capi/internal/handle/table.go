@@ -1,10 +1,13 @@
 // Package handle gives objects numbers that a foreign caller can hold without ever touching the object.
 //
-// A handle says of which kind it is, which slot of its table it names, and which use of that slot: a handle that was
-// closed, was invented or belongs to another table is recognised, and never reaches a wrong object.
+// A handle says of which kind it is, which image of the library made it, which slot of its table it names, and which use
+// of that slot: a handle that was closed, was invented or belongs to another table is recognised, and never reaches a
+// wrong object. A forked child has an image of its own, whose empty tables would else give out the numbers of the parent
+// once more.
 //
-//	bits 0-23   index of the slot
-//	bits 24-49  generation: how often the slot was used before, plus one
+//	bits 0-21   index of the slot
+//	bits 22-43  generation: how often the slot was used before, plus one
+//	bits 44-49  image
 //	bits 50-52  kind
 //
 // Handles stay below 2^53, so that a language whose numbers are doubles holds them exactly.
@@ -19,9 +22,11 @@ import (
 )
 
 const (
-	indexBits      = 24
-	generationBits = 26
-	kindShift      = indexBits + generationBits
+	indexBits      = 22
+	generationBits = 22
+	imageBits      = 6
+	imageShift     = indexBits + generationBits
+	kindShift      = imageShift + imageBits
 
 	shardBits     = 3
 	shardCount    = 1 << shardBits
@@ -31,12 +36,12 @@ const (
 	lastGeneration = 1<<generationBits - 1
 )
 
-// ErrFull says that a table has no slot left: some sixteen million handles are open.
+// ErrFull says that a table has no slot left: some four million handles are open.
 var ErrFull = errors.New("too many open handles")
 
 // Table holds the objects of one kind. Its methods may be called from several goroutines at once; Get takes no lock.
 type Table[T any] struct {
-	kind   uint64
+	kind   uint64 // with the image: the bits that all handles of the table have in common
 	shards [shardCount]shard[T]
 }
 
@@ -60,9 +65,10 @@ type slot[T any] struct {
 	generation uint32 // of the last use; changed under the shard's lock
 }
 
-// NewTable makes a table for handles of a kind, from 1 to 7.
-func NewTable[T any](kind int) *Table[T] {
-	return &Table[T]{kind: uint64(kind)}
+// NewTable makes a table for handles of a kind, from 1 to 7, in an image of the library. Images are told apart by the
+// last six bits of their number.
+func NewTable[T any](kind, image int) *Table[T] {
+	return &Table[T]{kind: uint64(kind)<<imageBits | uint64(image)%(1<<imageBits)}
 }
 
 // Open gives an object a handle.
@@ -133,11 +139,18 @@ func (t *Table[T]) All() iter.Seq2[uint64, *T] {
 	}
 }
 
+// Inherited says whether a handle is of the table's kind but of another image: of a process that this one was forked
+// from.
+func (t *Table[T]) Inherited(handle uint64) bool {
+	return handle>>kindShift == t.kind>>imageBits && handle>>imageShift != t.kind && generationOf(handle) != 0
+}
+
 func shardOf(handle uint64) uint64      { return handle % shardCount }
 func indexInShard(handle uint64) uint32 { return uint32(handle % (1 << indexBits) >> shardBits) }
+func generationOf(handle uint64) uint64 { return handle >> indexBits % (1 << generationBits) }
 
 func (t *Table[T]) slot(handle uint64) *slot[T] {
-	if handle>>kindShift != t.kind {
+	if handle>>imageShift != t.kind {
 		return nil
 	}
 	chunks := t.shards[shardOf(handle)].chunks.Load()
@@ -166,7 +179,7 @@ func (s *shard[T]) open(kind uint64, number uint32, value *T) (uint64, bool) {
 	s.live++
 	slot := &(*s.chunks.Load())[index/slotsPerChunk][index%slotsPerChunk]
 	slot.generation++
-	handle := kind<<kindShift | uint64(slot.generation)<<indexBits | uint64(index)<<shardBits | uint64(number)
+	handle := kind<<imageShift | uint64(slot.generation)<<indexBits | uint64(index)<<shardBits | uint64(number)
 	slot.value.Store(value)
 	slot.handle.Store(handle)
 	return handle, true

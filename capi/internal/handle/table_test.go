@@ -13,7 +13,7 @@ import (
 type object struct{ name int }
 
 func TestHandleLeadsToItsObjectUntilItIsClosed(t *testing.T) {
-	table := NewTable[object](2)
+	table := NewTable[object](2, 0)
 	one, two := &object{1}, &object{2}
 	first, err := table.Open(one)
 	require.NoError(t, err)
@@ -32,7 +32,7 @@ func TestHandleLeadsToItsObjectUntilItIsClosed(t *testing.T) {
 }
 
 func TestForeignHandlesFindNothing(t *testing.T) {
-	clients, flows := NewTable[object](1), NewTable[object](2)
+	clients, flows := NewTable[object](1, 0), NewTable[object](2, 0)
 	client, err := clients.Open(&object{})
 	require.NoError(t, err)
 	for name, handle := range map[string]uint64{
@@ -54,7 +54,7 @@ func TestForeignHandlesFindNothing(t *testing.T) {
 }
 
 func TestAllYieldsWhatIsOpen(t *testing.T) {
-	table := NewTable[object](1)
+	table := NewTable[object](1, 0)
 	require.Empty(t, maps.Collect(table.All()))
 	open := map[uint64]*object{}
 	for i := range 3 * slotsPerChunk {
@@ -79,8 +79,38 @@ func TestAllYieldsWhatIsOpen(t *testing.T) {
 	assert.Equal(t, slotsPerChunk-1, table.Live())
 }
 
+func TestHandlesOfAnotherImageAreInherited(t *testing.T) {
+	parent, child := NewTable[object](2, 4), NewTable[object](2, 5)
+	inherited, err := parent.Open(&object{})
+	require.NoError(t, err)
+	assert.True(t, child.Inherited(inherited))
+	assert.Nil(t, child.Get(inherited))
+	assert.Nil(t, child.Close(inherited))
+	assert.False(t, parent.Inherited(inherited))
+
+	// The child's own first handle may be in the same slot.
+	for range shardCount * 4 {
+		own, err := child.Open(&object{})
+		require.NoError(t, err)
+		assert.NotEqual(t, inherited, own)
+		assert.False(t, child.Inherited(own))
+		assert.Nil(t, child.Get(inherited))
+	}
+	for name, handle := range map[string]uint64{
+		"NULL":                  0,
+		"of another kind":       inherited ^ 1<<kindShift,
+		"never given out":       2<<kindShift | 7<<imageShift | 1,
+		"own image, not open":   2<<kindShift | 5<<imageShift | 9<<indexBits | 3,
+		"more bits than it has": inherited | 1<<60,
+	} {
+		assert.False(t, child.Inherited(handle), name)
+	}
+	require.NotNil(t, parent.Close(inherited))
+	assert.True(t, child.Inherited(inherited), "the child cannot know that it was closed")
+}
+
 func TestHandlesFitIntoADouble(t *testing.T) {
-	table := NewTable[object](7)
+	table := NewTable[object](7, 1<<imageBits-1)
 	for range 100 {
 		handle, err := table.Open(&object{})
 		require.NoError(t, err)
@@ -90,7 +120,7 @@ func TestHandlesFitIntoADouble(t *testing.T) {
 }
 
 func TestSlotIsReusedUnderAnotherHandle(t *testing.T) {
-	table := NewTable[object](1)
+	table := NewTable[object](1, 0)
 	seen := map[uint64]bool{}
 	for range 10_000 {
 		handle, err := table.Open(&object{})
@@ -105,24 +135,24 @@ func TestSlotIsReusedUnderAnotherHandle(t *testing.T) {
 }
 
 func TestSlotIsRetiredWhenItsGenerationsAreUsedUp(t *testing.T) {
-	table := NewTable[object](1)
+	table := NewTable[object](1, 0)
 	shard := &table.shards[0]
-	handle, ok := shard.open(1, 0, &object{})
+	handle, ok := shard.open(table.kind, 0, &object{})
 	require.True(t, ok)
 	require.NotNil(t, table.Close(handle))
 	(*shard.chunks.Load())[0][0].generation = lastGeneration - 1
 
-	last, ok := shard.open(1, 0, &object{})
+	last, ok := shard.open(table.kind, 0, &object{})
 	require.True(t, ok)
 	require.NotNil(t, table.Close(last))
-	next, ok := shard.open(1, 0, &object{})
+	next, ok := shard.open(table.kind, 0, &object{})
 	require.True(t, ok)
 	assert.NotEqual(t, indexInShard(last), indexInShard(next))
 	assert.Nil(t, table.Get(last))
 }
 
 func TestConcurrentUseNeverLeadsToAWrongObject(t *testing.T) {
-	table := NewTable[object](3)
+	table := NewTable[object](3, 0)
 	var group sync.WaitGroup
 	shared := make(chan uint64, 1024)
 	for worker := range 4 {
@@ -161,7 +191,7 @@ func TestConcurrentUseNeverLeadsToAWrongObject(t *testing.T) {
 }
 
 func BenchmarkOpenGetClose(b *testing.B) {
-	table := NewTable[object](1)
+	table := NewTable[object](1, 0)
 	value := &object{}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
