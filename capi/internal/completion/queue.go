@@ -192,6 +192,13 @@ func (q *Queue) Descriptor() (int, error) {
 	return q.signal.duplicate()
 }
 
+// CloseDescriptors closes the descriptors that Descriptor has returned and that are still open, for a caller that is gone.
+func (q *Queue) CloseDescriptors() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.signal.closeDuplicates()
+}
+
 // Close closes the descriptor and returns what nobody took. Calls that end later go to their waiters, or nowhere.
 func (q *Queue) Close() []Completion {
 	q.mu.Lock()
