@@ -66,8 +66,10 @@ $(BUILD)/staticcheck: tools/go.mod tools/go.sum
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: bindings/python/requirements-dev.txt | $(VENV)/bin/python
+$(VENV)/installed: bindings/python/requirements-dev.txt bindings/python/requirements-uwsgi.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r bindings/python/requirements-uwsgi.txt || \
+		echo "uWSGI cannot be built here; its tests will be skipped"
 	@touch $@
 
 $(MODULES): bindings/node/package-lock.json bindings/node/package.json
@@ -113,8 +115,8 @@ test-faults: $(BUILD)/faults/libaperture.so ## A panic at every point of the lib
 	$(GO) test -count=1 ./tests/faults/...
 
 .PHONY: test-c
-test-c: $(LIBRARY) ## The header and the library from C and C++.
-	CC=$(CC) CXX=$(CXX) BUILD=$(BUILD) sh tests/c/run.sh
+test-c: $(BINARIES) ## The header and the library from C and C++.
+	CC=$(CC) CXX=$(CXX) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/run.sh
 
 .PHONY: test-python
 test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, pytest.

@@ -11,6 +11,7 @@
 //	clients.go      making, reading and closing clients
 //	flows.go        the life of a flow, blocking
 //	async.go        the asynchronous forms, on top of internal/completion
+//	thread_end.go   clients whose thread has ended
 //	session.go      what stands behind a client's handle
 //	marshal.go      C structs to Go values and back
 //	failure.go      Go errors to codes and messages

@@ -18,6 +18,7 @@ type session struct {
 	client     *core.Client
 	queue      *completion.Queue
 	maxPending uint64
+	thread     uint64 // with which the client is closed, or 0
 	closing    atomic.Bool
 	// work counts the goroutines of asynchronous calls. Its lock makes sure that none starts once a close waits for
 	// them.

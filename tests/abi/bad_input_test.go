@@ -82,7 +82,7 @@ func TestBadHandles(t *testing.T) {
 		"next generation": flow + 1<<22, "next slot": flow + 8, "another kind": flow ^ 3<<50, "high bits": flow | 1<<60,
 		"client": client, "flow": flow, "call": pendingCall,
 	}
-	functions := 7 + 1 // those of the library, and new_client
+	functions := 8 + 1 // those of the library, and new_client
 	for kind, calls := range byKind() {
 		functions += len(calls)
 		for function, invoke := range calls {

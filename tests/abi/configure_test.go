@@ -53,6 +53,7 @@ func TestBadProcessOptions(t *testing.T) {
 	require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(nil, failed))
 	require.Contains(t, failed.Text(), "options: must not be NULL")
 	require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(host.NewProcessOptions(), &host.Failure{StructSize: 8}))
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.CloseClientsWithThread(&host.Failure{StructSize: 8}))
 	require.Equal(t, host.ErrorInvalidArgument, host.Lib.ProtectSignalHandlers(&host.Failure{StructSize: 8}))
 }
 

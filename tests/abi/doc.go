@@ -10,6 +10,7 @@
 //	configure_test.go  the options of the process
 //	flow_test.go       the life of a flow, blocking
 //	async_test.go      the asynchronous forms
+//	thread_end_test.go clients whose thread ends before they are closed
 //	bad_input_test.go  every wrong argument gets an error that names it
 //	fuzz_test.go       calls with any handles and arguments, in any order, from several threads
 //	fuzz_arguments_test.go

@@ -120,6 +120,16 @@ func functionCases() map[string]fault {
 			require.Equal(c, host.ErrorInternal, failed.Code)
 			require.Equal(c, host.OK, host.Lib.Configure(options, failed))
 		}},
+		"aperture_close_clients_with_thread": {trace: "main.aperture_go_close_clients_with_thread", run: func(c *child) {
+			client := host.OpenClient(c.T, host.OptionsFor("local:"))
+			c.arm()
+			host.OnThreadThatEnds(func() {
+				failed := host.NewFailure()
+				c.internal(host.Lib.CloseClientsWithThread(failed), failed)
+				require.Equal(c, host.OK, host.Lib.CloseClientsWithThread(failed))
+			})
+			host.CloseClient(c.T, client)
+		}},
 	}
 	for name, invoke := range functions {
 		all[name] = fault{

@@ -33,6 +33,9 @@ func goroutineCases() map[string]fault {
 		"capi.take_back":         {armed: "capi.hand_out:1,capi.take_back:1", run: blockingFlowIsEnded},
 		"capi.flow_end.finish":   {armed: "capi.flow_end:1,capi.flow_end.finish:1", run: asyncEndGivesBack},
 		"core.flow.give_back":    {armed: "core.flow.end:1,core.flow.give_back:1", trace: "core.(*Flow).BeginEnd", run: endThatPanicsGivesBack},
+		"capi.thread_ended":      {armed: "capi.thread_ended:1", run: leftFlowIsEnded},
+		"capi.leave":             {armed: "capi.leave:1", run: leftFlowIsEnded},
+		"capi.leave.end":         {armed: "capi.leave.end:1", run: leftFlowIsEnded},
 		"agent.dial":             {run: reconnects},
 		"agent.connection":       {run: reconnects},
 		"agent.connection.again": {trace: "agent.(*Agent).keepConnected", run: reconnects},
@@ -74,6 +77,18 @@ func blockingFlowIsEnded(c *child) {
 	c.arm()
 	c.internal(host.Lib.StartFlow(client, host.Patient(host.ParamsFor("checkout")), &flow, nil, failed), failed)
 	require.Zero(c, flow)
+	c.givenBack(agent)
+}
+
+func leftFlowIsEnded(c *child) {
+	agent := c.agentWithTokens()
+	before := host.Lib.LiveHandles()
+	c.arm()
+	host.OnThreadThatEnds(func() {
+		require.Equal(c, host.OK, host.Lib.CloseClientsWithThread(nil))
+		host.Start(c.T, host.ReadyClient(c.T, agent), host.Patient(host.ParamsFor("checkout")))
+	})
+	host.Eventually(c.T, "everything is released", func() bool { return host.Lib.LiveHandles() == before })
 	c.givenBack(agent)
 }
 

@@ -28,8 +28,9 @@ type Library struct {
 	ErrorDescription func(Code) string
 	LiveHandles      func() uint64
 
-	Configure             func(*ProcessOptions, *Failure) Code
-	ProtectSignalHandlers func(*Failure) Code
+	Configure              func(*ProcessOptions, *Failure) Code
+	ProtectSignalHandlers  func(*Failure) Code
+	CloseClientsWithThread func(*Failure) Code
 
 	NewClient            func(*ClientOptions, *Handle, *Failure) Code
 	ClientWaitReady      func(Handle, int64, *Failure) Code
@@ -62,34 +63,35 @@ var Lib Library
 // Bindings lists the functions by their names in C.
 func (l *Library) Bindings() map[string]any {
 	return map[string]any{
-		"aperture_version":                 &l.Version,
-		"aperture_abi_version":             &l.ABIVersion,
-		"aperture_error_name":              &l.ErrorName,
-		"aperture_error_description":       &l.ErrorDescription,
-		"aperture_live_handles":            &l.LiveHandles,
-		"aperture_configure":               &l.Configure,
-		"aperture_protect_signal_handlers": &l.ProtectSignalHandlers,
-		"aperture_new_client":              &l.NewClient,
-		"aperture_client_wait_ready":       &l.ClientWaitReady,
-		"aperture_client_wait_ready_async": &l.ClientWaitReadyAsync,
-		"aperture_client_stats":            &l.ClientStats,
-		"aperture_client_close":            &l.ClientClose,
-		"aperture_client_close_async":      &l.ClientCloseAsync,
-		"aperture_start_flow":              &l.StartFlow,
-		"aperture_start_flow_async":        &l.StartFlowAsync,
-		"aperture_flow_should_run":         &l.FlowShouldRun,
-		"aperture_flow_decision":           &l.FlowDecision,
-		"aperture_flow_error":              &l.FlowError,
-		"aperture_flow_set_status":         &l.FlowSetStatus,
-		"aperture_flow_end":                &l.FlowEnd,
-		"aperture_flow_end_async":          &l.FlowEndAsync,
-		"aperture_flow_end_result":         &l.FlowEndResult,
-		"aperture_flow_end_response":       &l.FlowEndResponse,
-		"aperture_flow_close":              &l.FlowClose,
-		"aperture_client_completion_fd":    &l.ClientCompletionFD,
-		"aperture_client_poll":             &l.ClientPoll,
-		"aperture_call_wait":               &l.CallWait,
-		"aperture_call_cancel":             &l.CallCancel,
+		"aperture_version":                   &l.Version,
+		"aperture_abi_version":               &l.ABIVersion,
+		"aperture_error_name":                &l.ErrorName,
+		"aperture_error_description":         &l.ErrorDescription,
+		"aperture_live_handles":              &l.LiveHandles,
+		"aperture_configure":                 &l.Configure,
+		"aperture_protect_signal_handlers":   &l.ProtectSignalHandlers,
+		"aperture_close_clients_with_thread": &l.CloseClientsWithThread,
+		"aperture_new_client":                &l.NewClient,
+		"aperture_client_wait_ready":         &l.ClientWaitReady,
+		"aperture_client_wait_ready_async":   &l.ClientWaitReadyAsync,
+		"aperture_client_stats":              &l.ClientStats,
+		"aperture_client_close":              &l.ClientClose,
+		"aperture_client_close_async":        &l.ClientCloseAsync,
+		"aperture_start_flow":                &l.StartFlow,
+		"aperture_start_flow_async":          &l.StartFlowAsync,
+		"aperture_flow_should_run":           &l.FlowShouldRun,
+		"aperture_flow_decision":             &l.FlowDecision,
+		"aperture_flow_error":                &l.FlowError,
+		"aperture_flow_set_status":           &l.FlowSetStatus,
+		"aperture_flow_end":                  &l.FlowEnd,
+		"aperture_flow_end_async":            &l.FlowEndAsync,
+		"aperture_flow_end_result":           &l.FlowEndResult,
+		"aperture_flow_end_response":         &l.FlowEndResponse,
+		"aperture_flow_close":                &l.FlowClose,
+		"aperture_client_completion_fd":      &l.ClientCompletionFD,
+		"aperture_client_poll":               &l.ClientPoll,
+		"aperture_call_wait":                 &l.CallWait,
+		"aperture_call_cancel":               &l.CallCancel,
 	}
 }
 

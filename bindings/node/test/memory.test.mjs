@@ -3,13 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { AMPLE_MS, PACKAGE, runModule, startFakeAgent } from './support.mjs';
+import { AMPLE_MS, runModule, startFakeAgent } from './support.mjs';
 
 // Collects garbage until a condition holds; fails after ten seconds.
 const PRELUDE = `
-  import { createRequire } from 'node:module';
-  const { loadLibrary } = createRequire(${JSON.stringify(PACKAGE + '/')})('./lib/library.cjs');
-  const liveHandles = () => loadLibrary().functions.aperture_live_handles();
   async function collectUntil(condition) {
     for (const end = Date.now() + 10_000; !condition() && Date.now() < end; ) {
       globalThis.gc();

@@ -174,6 +174,8 @@ SERVERS: dict[str, Callable[[Path], list[str]]] = {
 @pytest.fixture(params=SERVERS)
 def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], WebServer]]:
     """Start a server whose workers share what the address names, and stop it in the end."""
+    if "uwsgi" in request.param and not (SCRIPTS / "uwsgi").exists():
+        pytest.skip("uWSGI could not be built: requirements-uwsgi.txt says what it needs")
     started: list[WebServer] = []
 
     def start(address: str) -> WebServer:
