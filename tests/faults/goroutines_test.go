@@ -18,6 +18,7 @@ func goroutineCases() map[string]fault {
 		"capi.hand_out":        {trace: "main.(*session).handOut", run: blockingFlowIsEnded},
 		"core.flow.end":        {trace: "core.(*Flow).BeginEnd", run: endThatPanicsGivesBack},
 		"capi.close.begun":     {trace: "main.(*session).close", run: closeThatPanicsCloses},
+		"capi.close.client":    {run: closeThatPanicsCloses},
 
 		// The waiting call.
 		"capi.start_flow":          {run: asyncStartCompletes},
