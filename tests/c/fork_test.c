@@ -164,18 +164,18 @@ static void refuse_all(aperture_code expected) {
 
 /* In a process that does not use the library: no thread is started by a question. */
 static void check_refused_for_nothing(aperture_code expected) {
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
     refuse_all(expected);
     CHECK(aperture_live_handles() == 0);
     CHECK(aperture_client_stats(NULL, NULL, NULL) == APERTURE_ERROR_INVALID_HANDLE);
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
 }
 
 /* ---- Children ---- */
 
 static void do_nothing(void *unused) { (void)unused; }
 
-static void crash(void *unused) {
+DELIBERATE static void crash(void *unused) {
     volatile int *nowhere = unused;
     const struct rlimit none = {0, 0};
     CHECK(setrlimit(RLIMIT_CORE, &none) == 0);
@@ -185,7 +185,7 @@ static void crash(void *unused) {
 /* A child of a process that has loaded the library, and never used it. */
 static void use_first(void *unused) {
     (void)unused;
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
     run_flows_in_threads();
     run_remote_flows();
     CHECK(aperture_live_handles() == 0);
@@ -211,7 +211,7 @@ static void only_refuse(void *unused) {
 /* Makes a client, and a child that does the same. */
 static void use_in_generations(void *left) {
     int *generations = left;
-    if (thread_count() == 1) {
+    if (is_alone()) {
         refuse_all(APERTURE_ERROR_FORKED);
     }
     parents_client = client_for(childrens_agent.address);
@@ -322,7 +322,7 @@ static void test_unused(void) {
     expect_crash();
     expect_exit(use_first, NULL);
     children_of_agent++;
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
 }
 
 static void *use_once(void *argument) {

@@ -12,9 +12,6 @@
 #include "host.h"
 #include "process.h"
 
-/* How much larger the process may become in a phase. What the Go runtime keeps in reserve differs by a few MiB. */
-#define GROWTH_KIB (8 * 1024)
-
 static aperture_client accepting, rejecting, unreachable;
 
 static void accepted(void) { run_flow(accepting, APERTURE_ACCEPTED); }
@@ -137,7 +134,7 @@ static void flat(const char *name, void (*once)(void), int times) {
     long after = resident_kib();
     printf("measured: %-16s %8d times: %6ld KiB before, %6ld KiB after\n", name, times, before, after);
     CHECK(aperture_live_handles() == handles);
-    CHECK(after - before < GROWTH_KIB);
+    CHECK(after - before < allowed_growth_kib());
     CHECK(thread_count() <= threads + 16);
     CHECK(descriptor_count() <= descriptors + 4); /* a connection that is being tried has one */
 }
