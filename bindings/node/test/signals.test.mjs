@@ -75,6 +75,7 @@ test('a handler that is installed late runs 10,000 times, and SIGCHLD, beside fl
 
     let enough = false;
     const workers = [1, 2].map(() => new Worker(${JSON.stringify(WORKER)}, { eval: true, workerData: address }));
+    const workersEnd = Promise.all(workers.map((worker) => once(worker, 'exit')));
     await Promise.all(workers.map((worker) => once(worker, 'message')));
     const flows = runFlows(address, () => enough);
 
@@ -100,7 +101,7 @@ test('a handler that is installed late runs 10,000 times, and SIGCHLD, beside fl
     const counts = workers.map((worker) => once(worker, 'message'));
     for (const worker of workers) worker.postMessage('enough');
     const all = [await flows, ...(await Promise.all(counts)).flat()];
-    await Promise.all(workers.map((worker) => once(worker, 'exit')));
+    await workersEnd;
     console.log(JSON.stringify({ sent, handled, children, flows: all }));
     `,
     { args: [agent.address, sender], hangMs: 4 * HANG_MS },
