@@ -56,6 +56,7 @@ func leave(thread uint64) {
 
 // leave closes a client that no caller will ever use again.
 func (s *session) leave(open []*core.Flow) {
+	s.queue.CloseDescriptors()
 	s.release()
 	ctx, cancel := context.WithTimeout(context.Background(), core.DefaultCloseTimeout)
 	defer cancel()
