@@ -71,7 +71,7 @@ func (s *session) startPending(ctx context.Context, pending *completion.Call, pr
 	seen := false
 	defer func() {
 		if !seen {
-			takeBack(number, started)
+			s.takeBack(number, started)
 		}
 	}()
 	guard.Point("capi.start_flow.admitted")

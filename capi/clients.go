@@ -1,6 +1,7 @@
 package main
 
 // #include "aperture.h"
+// uint64_t aperture_guest_thread(void);
 import "C"
 
 import (
@@ -32,7 +33,7 @@ func aperture_go_new_client(options *C.aperture_client_options, client *C.uint64
 		if err != nil {
 			return err
 		}
-		s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending}
+		s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending, thread: uint64(C.aperture_guest_thread())}
 		defer func() {
 			if s.number == 0 {
 				s.abort()

@@ -13,6 +13,11 @@ static uint64_t go_live_handles(void) {
     return aperture_go_live_handles();
 }
 
+static aperture_code go_close_clients_with_thread(aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_close_clients_with_thread(error);
+}
+
 static aperture_code go_new_client(const aperture_client_options *options, aperture_client *client, aperture_error *error) {
     aperture_guest_watch_signals();
     uint64_t client_number = 0;
@@ -154,6 +159,7 @@ static aperture_code go_call_cancel(aperture_call call, aperture_error *error) {
 
 const struct aperture_functions aperture_guest_own_functions = {
     .live_handles = go_live_handles,
+    .close_clients_with_thread = go_close_clients_with_thread,
     .new_client = go_new_client,
     .client_wait_ready = go_client_wait_ready,
     .client_wait_ready_async = go_client_wait_ready_async,
@@ -185,6 +191,17 @@ uint64_t aperture_live_handles(void) {
         return 0;
     }
     return functions->live_handles();
+}
+
+aperture_code aperture_close_clients_with_thread(aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        aperture_code code = aperture_guest_enter(&functions, error);
+        if (code != APERTURE_OK) {
+            return code;
+        }
+    }
+    return functions->close_clients_with_thread(error);
 }
 
 aperture_code aperture_new_client(const aperture_client_options *options, aperture_client *client, aperture_error *error) {

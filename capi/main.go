@@ -11,9 +11,11 @@
 //	clients.go      making, reading and closing clients
 //	flows.go        the life of a flow, blocking
 //	async.go        the asynchronous forms, on top of internal/completion
+//	thread_end.go   clients whose thread has ended
 //	session.go      what stands behind a client's handle
 //	marshal.go      C structs to Go values and back
 //	failure.go      Go errors to codes and messages
+//	faults.go       panics on request, in a build for tests
 //	silence.go      nothing is written to the host's stderr
 package main
 

@@ -594,6 +594,27 @@ APERTURE_API aperture_code aperture_configure(const aperture_process_options *op
  */
 APERTURE_API aperture_code aperture_protect_signal_handlers(aperture_error *error);
 
+/*
+ * Says that the calling thread may end without a chance to close its clients, as when its host ends it from outside
+ * (worker.terminate() in Node). It holds for every client that the thread makes from now on. When the thread ends,
+ * the library does what is left, and the thread does not wait for it: the handles of those clients, of their flows
+ * and of their calls are released, flows that were not ended are ended with the status Error, descriptors of
+ * aperture_client_completion_fd that were not closed are closed, and so is each client, within
+ * APERTURE_DEFAULT_CLOSE_TIMEOUT_NS. Until then nothing changes; the clients can be used by other threads and closed
+ * as ever.
+ *
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: The thread itself, once. Starts the Go runtime, as the first client does. A thread that ends with its
+ *          process, as main threads do, releases nothing.
+ * NULL: Takes no pointer but error.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT for an error struct that is too small,
+ *                       APERTURE_ERROR_RESOURCE_EXHAUSTED (the process has no thread-specific value left),
+ *                       APERTURE_ERROR_FORKED (as aperture_new_client), APERTURE_ERROR_INTERNAL.
+ * Since: 0.2
+ */
+APERTURE_API aperture_code aperture_close_clients_with_thread(aperture_error *error);
+
 /* ---- Clients ---- */
 
 /*

@@ -221,6 +221,7 @@ int main(void) {
         (any_function)aperture_live_handles,
         (any_function)aperture_configure,
         (any_function)aperture_protect_signal_handlers,
+        (any_function)aperture_close_clients_with_thread,
         (any_function)aperture_new_client,
         (any_function)aperture_client_wait_ready,
         (any_function)aperture_client_wait_ready_async,

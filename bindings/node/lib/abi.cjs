@@ -224,6 +224,7 @@ exports.functions = Object.freeze({
   aperture_live_handles: { result: 'uint64', parameters: [] },
   aperture_configure: { result: 'int32', parameters: ['void *', 'void *'] },
   aperture_protect_signal_handlers: { result: 'int32', parameters: ['void *'] },
+  aperture_close_clients_with_thread: { result: 'int32', parameters: ['void *'] },
   aperture_new_client: { result: 'int32', parameters: ['void *', 'void *', 'void *'] },
   aperture_client_wait_ready: { result: 'int32', parameters: ['uint64', 'int64', 'void *'] },
   aperture_client_wait_ready_async: { result: 'int32', parameters: ['uint64', 'int64', 'uint64', 'void *', 'void *'] },

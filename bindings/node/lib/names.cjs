@@ -30,6 +30,13 @@ const decisionNames = new Map([
   [abi.DecisionType.UNREACHABLE, FlowDecision.Unreachable],
 ]);
 
+const logLevels = new Map([
+  ['debug', abi.LogLevel.LOG_LEVEL_DEBUG],
+  ['info', abi.LogLevel.LOG_LEVEL_INFO],
+  ['warning', abi.LogLevel.LOG_LEVEL_WARNING],
+  ['error', abi.LogLevel.LOG_LEVEL_ERROR],
+]);
+
 function namesByCode(enumeration, prefix) {
   return new Map(Object.entries(enumeration).map(([name, code]) => [code, name.replace(prefix, '')]));
 }
@@ -45,5 +52,6 @@ function camelCase(name) {
 }
 
 module.exports = {
-  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, rejectReasonNames, statusCodes,
+  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, logLevels, rejectReasonNames,
+  statusCodes,
 };

@@ -5,6 +5,7 @@
 
 const abi = require('./abi.cjs');
 const { invalidArgument } = require('./errors.cjs');
+const { logLevels } = require('./names.cjs');
 
 const CLIENT_OPTIONS = new Set([
   'address', 'apiKey', 'caFile', 'serverName', 'userAgent', 'insecure', 'telemetry', 'flowEndTimeoutMs',
@@ -13,6 +14,8 @@ const CLIENT_OPTIONS = new Set([
 
 const FLOW_PARAMS = new Set(['labels', 'rampMode', 'checkTimeoutMs', 'grpcCallOptions', 'tryConnect']);
 
+const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHandlers']);
+
 // Names that programs written for @fluxninja/aperture-js may use, and what to do instead.
 const UNSUPPORTED = {
   channelCredentials: 'objects of grpc-js cannot be used here; give insecure: true, or caFile and serverName',
@@ -20,6 +23,8 @@ const UNSUPPORTED = {
   resultCacheKey: 'caches are not supported by this version',
   globalCacheKeys: 'caches are not supported by this version',
 };
+
+const MAX_INT32 = 2 ** 31 - 1;
 
 function describe(value) {
   if (value === null) {
@@ -65,6 +70,27 @@ function readFlag(name, value, ifMissing) {
   return value;
 }
 
+// The library's word for the default is 0. Here that is undefined, and 0 is as wrong as a negative number.
+function readPositive(name, value) {
+  if (value === undefined) {
+    return 0;
+  }
+  if (!Number.isInteger(value) || value < 1 || value > MAX_INT32) {
+    const what = typeof value === 'number' ? value : describe(value);
+    throw invalidArgument(`${name} must be a whole number from 1 to ${MAX_INT32}, not ${what}`);
+  }
+  return value;
+}
+
+function readLogLevel(name, value) {
+  const level = logLevels.get(value);
+  if (level === undefined) {
+    const what = typeof value === 'string' ? JSON.stringify(value) : describe(value);
+    throw invalidArgument(`${name} must be one of ${[...logLevels.keys()].join(', ')}, not ${what}`);
+  }
+  return level;
+}
+
 /** Turns a time in milliseconds into whole nanoseconds, rounded up, and at most the longest the library knows. */
 function nanoseconds(name, milliseconds) {
   if (typeof milliseconds !== 'number' || !(milliseconds >= 0)) {
@@ -93,6 +119,20 @@ function readClientOptions(options) {
     maxPendingCalls,
     insecure: readFlag('options.insecure', options.insecure, false),
     telemetry: readFlag('options.telemetry', options.telemetry, true),
+  };
+}
+
+function readProcessOptions(options) {
+  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+    throw invalidArgument(`options must be an object such as {logFd: 2}, not ${describe(options)}`);
+  }
+  checkNames('options', options, PROCESS_OPTIONS);
+  const { logFd, logLevel = 'warning', maxProcs, leaveSignalHandlers } = options;
+  return {
+    logFd: readPositive('options.logFd', logFd),
+    logLevel: readLogLevel('options.logLevel', logLevel),
+    maxProcs: readPositive('options.maxProcs', maxProcs),
+    leaveSignalHandlers: readFlag('options.leaveSignalHandlers', leaveSignalHandlers, false),
   };
 }
 
@@ -169,4 +209,6 @@ function readLabels(labels) {
   return labels;
 }
 
-module.exports = { describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams };
+module.exports = {
+  describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams, readProcessOptions,
+};

@@ -6,12 +6,15 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { test } = require('node:test');
+const { after, test } = require('node:test');
 
 const koffi = require('koffi');
 
 const abi = require('../lib/abi.cjs');
 const { loadLibrary } = require('../lib/library.cjs');
+const { liveHandles } = require('./live_handles.cjs');
+
+after(() => assert.equal(liveHandles(), 0, 'handles are left open'));
 
 const PROJECT = path.resolve(__dirname, '../../..');
 const layout = JSON.parse(fs.readFileSync(path.join(PROJECT, 'tests/layout/layout.json'), 'utf8'));

@@ -9,7 +9,11 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 
 import * as imported from '../index.mjs';
-import { BUILD, HANG_MS, PACKAGE, PROJECT, policyFile, temporaryDirectory } from './support.mjs';
+import {
+  BUILD, HANG_MS, LEAVES_NO_HANDLE, PACKAGE, PROJECT, leavesNoHandle, policyFile, temporaryDirectory,
+} from './support.mjs';
+
+leavesNoHandle();
 
 const run = promisify(execFile);
 const require = createRequire(import.meta.url);
@@ -20,7 +24,7 @@ async function makeClient(env, packageDirectory = PACKAGE) {
     const { ApertureClient } = require(process.argv[1]);
     try { new ApertureClient({ address: 'local:' }).close(); } catch ({ code, message }) { console.log(code, message); }
   `;
-  const { stdout } = await run(process.execPath, ['--eval', source, packageDirectory], {
+  const { stdout } = await run(process.execPath, [...LEAVES_NO_HANDLE, '--eval', source, packageDirectory], {
     env: { ...process.env, ...env }, timeout: HANG_MS,
   });
   return stdout.trimEnd();
@@ -46,7 +50,8 @@ test('a program can import the package by its name', async () => {
     import { ApertureClient } from 'libaperture';
     await new ApertureClient({ address: 'local:' }).close();
   `;
-  await run(process.execPath, ['--input-type=module', '--eval', source], { cwd: PACKAGE, timeout: HANG_MS });
+  const command = [...LEAVES_NO_HANDLE, '--input-type=module', '--eval', source];
+  await run(process.execPath, command, { cwd: PACKAGE, timeout: HANG_MS });
 });
 
 test('nothing is loaded before the first client', async () => {
@@ -116,7 +121,7 @@ test('the lock file names no registry', () => {
 test('the program in the README runs', async (t) => {
   const readme = fs.readFileSync(path.join(PACKAGE, 'README.md'), 'utf8');
   const [, program] = /```js\n(.*?)```/s.exec(readme);
-  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], {
+  const { stdout } = await run(process.execPath, [...LEAVES_NO_HANDLE, '--input-type=module', '--eval', program], {
     cwd: PACKAGE, timeout: HANG_MS, env: { ...process.env, APERTURE_AGENT_ADDRESS: `local:${policyFile(t)}` },
   });
   assert.equal(stdout, 'alice: 200\nalice: 200\nalice: 429\n');
@@ -127,7 +132,7 @@ test('the example counts what was accepted and rejected by tier', async (t) => {
   const trace = path.join(temporaryDirectory(t), 'trace.txt');
   fs.writeFileSync(trace, '# tier user\ngold alice\n\nsilver bob\ngold alice\ngold alice\n  silver   carol  \n');
   const address = `local:${policyFile(t, { capacity: 2, interval: '3600s' })}`;
-  const count = (...args) => run(process.execPath, [example, ...args], { timeout: HANG_MS });
+  const count = (...args) => run(process.execPath, [...LEAVES_NO_HANDLE, example, ...args], { timeout: HANG_MS });
 
   const { stdout } = await count('--address', address, '--user-prefix', 'node-', trace);
   const [gold, silver] = stdout.trimEnd().split('\n').map((line) => line.split('\t'));

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -11,7 +11,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-const require = createRequire(import.meta.url);
+import { liveHandles } from './live_handles.cjs';
 
 export const PACKAGE = path.resolve(fileURLToPath(import.meta.url), '../..');
 export const PROJECT = path.resolve(PACKAGE, '../..');
@@ -29,12 +29,9 @@ setTimeout(() => {
 /** A check timeout that no test reaches. */
 export const AMPLE_MS = 10_000;
 
-/** Closes what the tests of a file have opened, and sees that no handle of the library is left. */
+/** Sees that no handle of the library is left when the tests of a file are done. */
 export function leavesNoHandle() {
-  after(() => {
-    const { loadLibrary } = require('../lib/library.cjs');
-    assert.equal(loadLibrary().functions.aperture_live_handles(), 0, 'handles are left open');
-  });
+  after(() => assert.equal(liveHandles(), 0, 'handles are left open'));
 }
 
 const cleanUps = new WeakMap();
@@ -141,21 +138,52 @@ export async function closedAddress() {
   return `127.0.0.1:${port}`;
 }
 
+/** To be given to `node`: the process then ends with an error when it leaves a handle of the library open. */
+export const LEAVES_NO_HANDLE = ['--require', path.join(PACKAGE, 'test/leaves_no_handle.cjs')];
+
+/** What modules of other processes, and of workers, begin with: the package, and liveHandles(). */
+export const IMPORTS = `
+  import { ApertureClient, ApertureError, FlowStatus } from ${JSON.stringify(path.join(PACKAGE, 'index.mjs'))};
+  import { liveHandles } from ${JSON.stringify(path.join(PACKAGE, 'test/live_handles.cjs'))};
+`;
+
 /**
- * Runs a module as a process of its own, with the package imported. Returns what it printed; fails when it does not end
- * by itself, or with an error.
+ * Runs a module as a process of its own, with the imports above. Returns how it ended: its exit code
+ * or the signal that killed it, what it printed, and when it had ended. It fails when it hangs, and when it ends with an
+ * open handle of the library, unless that is said to be what the test is about.
  */
-export async function runModule(body, { env = {}, flags = [], args = [], openFiles } = {}) {
-  const door = JSON.stringify(path.join(PACKAGE, 'index.mjs'));
-  const source = `import { ApertureClient, ApertureError, FlowStatus } from ${door};\n${body}`;
-  let command = [process.execPath, ...flags, '--input-type=module', '--eval', source, ...args];
+export async function runProcess(
+  body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
+) {
+  const checks = leavesHandles ? [] : LEAVES_NO_HANDLE;
+  let command = [process.execPath, ...checks, ...flags, '--input-type=module', '--eval', IMPORTS + body, ...args];
   if (openFiles !== undefined) {
     command = ['sh', '-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, ...command];
   }
-  const { stdout } = await promisify(execFile)(command[0], command.slice(1), {
+  const child = spawn(command[0], command.slice(1), {
     env: { ...process.env, ...env },
-    timeout: HANG_MS,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: hangMs,
     killSignal: 'SIGKILL',
   });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr']) {
+    child[name].setEncoding('utf8').on('data', (text) => {
+      output[name] += text;
+    });
+  }
+  let endedAt;
+  child.once('exit', () => {
+    endedAt = Date.now();
+  });
+  const [code, signal] = await once(child, 'close');
+  assert.notEqual(signal, 'SIGKILL', `the process hangs; it printed: ${output.stdout}${output.stderr}`);
+  return { code, signal, endedAt, ...output };
+}
+
+/** Does the same with a module that must end by itself, without an error and with nothing on stderr; returns its output. */
+export async function runModule(body, options) {
+  const { code, signal, stdout, stderr } = await runProcess(body, options);
+  assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' }, stdout);
   return stdout;
 }

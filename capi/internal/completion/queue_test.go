@@ -284,3 +284,24 @@ func TestNothingIsLostBetweenPollersWaitersAndEnders(t *testing.T) {
 		}
 	}
 }
+
+func TestDescriptorsOfACallerThatIsGoneAreClosed(t *testing.T) {
+	q := NewQueue()
+	q.CloseDescriptors() // none was made
+	left, err := q.Descriptor()
+	require.NoError(t, err)
+	closed, err := q.Descriptor()
+	require.NoError(t, err)
+	require.NoError(t, syscall.Close(closed))
+	// The number of the closed one is another file's now.
+	file, err := syscall.Dup(0)
+	require.NoError(t, err)
+	require.Equal(t, closed, file, "the lowest number that is free")
+	t.Cleanup(func() { _ = syscall.Close(file) })
+
+	q.CloseDescriptors()
+	var status syscall.Stat_t
+	assert.Equal(t, syscall.EBADF, syscall.Fstat(left, &status), "the descriptor that was left")
+	assert.NoError(t, syscall.Fstat(file, &status), "the file with the old number")
+	q.Close()
+}

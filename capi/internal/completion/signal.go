@@ -3,6 +3,7 @@ package completion
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 )
 
@@ -15,6 +16,7 @@ var errClosed = errors.New("the client is closed")
 type signal struct {
 	readEnd, writeEnd int
 	raised            bool
+	duplicates        []int // handed out, and perhaps closed by the caller since
 }
 
 var noSignal = signal{readEnd: -1, writeEnd: -1}
@@ -38,7 +40,25 @@ func (s *signal) duplicate() (int, error) {
 	if errno != 0 {
 		return -1, fmt.Errorf("duplicate descriptor: %w", errno)
 	}
+	s.duplicates = append(slices.DeleteFunc(s.duplicates, func(one int) bool { return !s.isDuplicate(one) }), int(number))
 	return int(number), nil
+}
+
+// isDuplicate says whether a descriptor is open on this pipe. One that the caller has closed may be any file by now.
+func (s *signal) isDuplicate(descriptor int) bool {
+	var own, other syscall.Stat_t
+	return syscall.Fstat(s.readEnd, &own) == nil && syscall.Fstat(descriptor, &other) == nil &&
+		own.Dev == other.Dev && own.Ino == other.Ino
+}
+
+// closeDuplicates closes what was handed out, for a caller that is gone without having done so.
+func (s *signal) closeDuplicates() {
+	for _, descriptor := range s.duplicates {
+		if s.isDuplicate(descriptor) {
+			_ = syscall.Close(descriptor)
+		}
+	}
+	s.duplicates = nil
 }
 
 // raise makes the descriptor readable. A write that fails can only mean that the pipe is full, and then it is readable.

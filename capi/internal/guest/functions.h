@@ -9,6 +9,7 @@
 
 struct aperture_functions {
     uint64_t (*live_handles)(void);
+    aperture_code (*close_clients_with_thread)(aperture_error *error);
     aperture_code (*new_client)(const aperture_client_options *options, aperture_client *client, aperture_error *error);
     aperture_code (*client_wait_ready)(aperture_client client, int64_t timeout_ns, aperture_error *error);
     aperture_code (*client_wait_ready_async)(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
@@ -35,6 +36,7 @@ struct aperture_functions {
 /* The names of the functions, in the order of the table. */
 #define APERTURE_FUNCTION_NAMES { \
     "aperture_live_handles", \
+    "aperture_close_clients_with_thread", \
     "aperture_new_client", \
     "aperture_client_wait_ready", \
     "aperture_client_wait_ready_async", \

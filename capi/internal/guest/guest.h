@@ -65,6 +65,11 @@ int aperture_guest_image(void);
 /* Loads a fresh copy and stores its functions. The caller holds the lock of the process. */
 aperture_code aperture_guest_load_copy(const struct aperture_functions **functions, aperture_error *error);
 
+/* ---- loader.c: the dynamic loader of a forked child ---- */
+
+/* Says whether the loader can be used. It waits for a few seconds before it says no. */
+bool aperture_guest_loader_answers(void);
+
 /* ---- settings.c: what the host has configured ---- */
 
 /* Hands the settings to the Go code of this image. The caller holds the lock of the process. */
@@ -109,8 +114,19 @@ void aperture_guest_keep_signals_blocked(void);
 
 /* ---- thread_key.c: the thread-specific value of the runtime ---- */
 
+/* What the library itself calls: pthread_key_create is the runtime's here. */
+int __real_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
+
 /* Forgets what the runtime has attached to this thread. For a forked child, whose runtime is dead. */
 void aperture_guest_detach_thread(void);
+
+/* ---- thread_end.c: what is done when a thread of the host ends ---- */
+
+/* Has aperture_go_thread_ended called when the calling thread ends; false when that cannot be. */
+bool aperture_guest_watch_thread(void);
+
+/* Returns the number of the calling thread when it is watched, else 0. */
+uint64_t aperture_guest_thread(void);
 
 /* ---- connections.c: what a forked child closes ---- */
 

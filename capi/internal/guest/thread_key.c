@@ -5,7 +5,6 @@
  */
 #include "guest.h"
 
-int __real_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
 int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
 
 static pthread_key_t go_key;

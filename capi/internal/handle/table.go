@@ -15,6 +15,7 @@ package handle
 
 import (
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -116,6 +117,26 @@ func (t *Table[T]) Live() int {
 		t.shards[i].mu.Unlock()
 	}
 	return live
+}
+
+// All yields the handles that are open, and their objects. Handles that are opened or closed meanwhile may be missed.
+func (t *Table[T]) All() iter.Seq2[uint64, *T] {
+	return func(yield func(uint64, *T) bool) {
+		for i := range t.shards {
+			chunks := t.shards[i].chunks.Load()
+			if chunks == nil {
+				continue
+			}
+			for _, chunk := range *chunks {
+				for j := range chunk {
+					handle := chunk[j].handle.Load()
+					if value := t.Get(handle); value != nil && !yield(handle, value) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // Inherited says whether a handle is of the table's kind but of another image: of a process that this one was forked

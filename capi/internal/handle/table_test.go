@@ -1,6 +1,7 @@
 package handle
 
 import (
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -50,6 +51,32 @@ func TestForeignHandlesFindNothing(t *testing.T) {
 	_, err = flows.Open(&object{})
 	require.NoError(t, err)
 	assert.Nil(t, flows.Get(2<<kindShift), "an empty slot has no handle")
+}
+
+func TestAllYieldsWhatIsOpen(t *testing.T) {
+	table := NewTable[object](1, 0)
+	require.Empty(t, maps.Collect(table.All()))
+	open := map[uint64]*object{}
+	for i := range 3 * slotsPerChunk {
+		one := &object{i}
+		handle, err := table.Open(one)
+		require.NoError(t, err)
+		open[handle] = one
+	}
+	for handle := range open {
+		if len(open) == slotsPerChunk {
+			break
+		}
+		table.Close(handle)
+		delete(open, handle)
+	}
+	assert.Equal(t, open, maps.Collect(table.All()))
+
+	for handle := range table.All() {
+		assert.NotNil(t, table.Close(handle), "closing what was yielded is allowed")
+		break
+	}
+	assert.Equal(t, slotsPerChunk-1, table.Live())
 }
 
 func TestHandlesOfAnotherImageAreInherited(t *testing.T) {

@@ -1,8 +1,9 @@
 // Compiled, not run: how a TypeScript program uses the package, and what the declarations must refuse.
 
 import {
-  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason,
-  type ApertureErrorCode, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type Stats,
+  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+  type ApertureErrorCode, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
+  type ProcessOptions, type Stats,
 } from 'libaperture';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -32,6 +33,20 @@ export async function handle(userId: string): Promise<number> {
     }
     await client.shutdown();
   }
+}
+
+export function setUp(options: ProcessOptions): void {
+  same<ReturnType<typeof configure>, void>();
+  same<LogLevel, 'debug' | 'info' | 'warning' | 'error'>();
+  configure();
+  configure(options);
+  configure({ logFd: 2, logLevel: 'error', maxProcs: undefined, leaveSignalHandlers: true });
+  // @ts-expect-error: there is no such level
+  configure({ logLevel: 'warn' });
+  // @ts-expect-error: there is no such option
+  configure({ log_fd: 2 });
+  // @ts-expect-error: a descriptor is a number
+  configure({ logFd: '2' });
 }
 
 export async function checkTypes(client: ApertureClient): Promise<void> {

@@ -383,6 +383,12 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
             ctypes.c_void_p,  # error
         ],
     ),
+    "aperture_close_clients_with_thread": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,  # error
+        ],
+    ),
     "aperture_new_client": (
         ctypes.c_int32,
         [

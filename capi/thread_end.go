@@ -1,0 +1,78 @@
+package main
+
+// #include "aperture.h"
+// #include <stdbool.h>
+// bool aperture_guest_watch_thread(void);
+import "C"
+
+import (
+	"context"
+	"sync"
+
+	"github.com/libaperture/libaperture/capi/internal/abi"
+	"github.com/libaperture/libaperture/core"
+	"github.com/libaperture/libaperture/core/guard"
+)
+
+var errNoThreadEnd = &failure{abi.ErrorResourceExhausted,
+	"the process has no thread-specific value left, without which the end of a thread is not noticed"}
+
+//export aperture_go_close_clients_with_thread
+func aperture_go_close_clients_with_thread(failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_close_clients_with_thread", failure, func() error {
+		if !C.aperture_guest_watch_thread() {
+			return errNoThreadEnd
+		}
+		return nil
+	})
+}
+
+// aperture_go_thread_ended closes the clients that a thread has made. It is called on that thread, which is about to end
+// and must not wait.
+//
+//export aperture_go_thread_ended
+func aperture_go_thread_ended(thread C.uint64_t) {
+	background("capi.thread_ended", func() { leave(uint64(thread)) })
+}
+
+// leave closes the clients that a thread has made, with the flows that they left open.
+func leave(thread uint64) {
+	left := map[*session][]*core.Flow{}
+	for _, s := range clients.All() {
+		if s.thread == thread {
+			left[s] = nil
+		}
+	}
+	// A flow may also be left by a client that is closed.
+	for number, flow := range flows.All() {
+		if flow.session.thread == thread && flows.Close(number) != nil {
+			left[flow.session] = append(left[flow.session], flow.Flow)
+		}
+	}
+	for s, open := range left {
+		background("capi.leave", func() { s.leave(open) })
+	}
+}
+
+// leave closes a client that no caller will ever use again.
+func (s *session) leave(open []*core.Flow) {
+	s.queue.CloseDescriptors()
+	s.release()
+	ctx, cancel := context.WithTimeout(context.Background(), core.DefaultCloseTimeout)
+	defer cancel()
+	var ends sync.WaitGroup
+	for _, flow := range open {
+		_ = flow.SetStatus(core.StatusError)
+		if !flow.EndNeedsCall() {
+			_, _ = flow.End(ctx)
+			continue
+		}
+		ends.Add(1)
+		end := func() { _, _ = flow.End(ctx) }
+		guard.Go(logger, "capi.leave.end", end, func(any) { end() }, ends.Done)
+	}
+	ends.Wait()
+	if s.beginClose() {
+		_ = s.close(abi.DefaultCloseTimeoutNS)
+	}
+}
