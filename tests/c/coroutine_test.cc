@@ -1,5 +1,5 @@
-// Coroutines of C++20 on the completion queue: `co_await loop.start_flow(...)` suspends until the agent has decided, and
-// goes on in whichever thread took the completion.
+// Coroutines of C++20 on the completion queue: `co_await loop.start_flow(...)` suspends until the agent has decided,
+// and goes on in whichever thread took the completion.
 //
 //     coroutine_test AGENT DOWN
 //

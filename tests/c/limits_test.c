@@ -160,7 +160,8 @@ static void run_dry_in_use(void) {
         CHECK(fd == -1 && error.message_length > 0);
         options.address = aperture_text_of("local:policies.yaml");
         CHECK(aperture_new_client(&options, &none, &error) == APERTURE_ERROR_POLICY && error.message_length > 0);
-        CHECK(aperture_client_wait_ready(other, MILLISECOND, &error) == APERTURE_ERROR_TIMEOUT && error.message_length > 0);
+        CHECK(aperture_client_wait_ready(other, MILLISECOND, &error) == APERTURE_ERROR_TIMEOUT);
+        CHECK(error.message_length > 0);
         aperture_flow flow = start_flow(other, &decision);
         CHECK(decision.decision == APERTURE_UNREACHABLE && decision.should_run == 1);
         finish_flow(flow);

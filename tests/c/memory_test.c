@@ -83,14 +83,16 @@ static void refused(void) {
 
     params.control_point = aperture_text_of("");
     CHECK(aperture_start_flow(accepting, &params, &none, NULL, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
-    CHECK(aperture_start_flow_async(accepting, &params, 0, &none, NULL, &call, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
+    CHECK(aperture_start_flow_async(accepting, &params, 0, &none, NULL, &call, &error) ==
+          APERTURE_ERROR_INVALID_ARGUMENT);
     params = checkout();
     CHECK(aperture_start_flow(NULL, &params, &none, NULL, &error) == APERTURE_ERROR_INVALID_HANDLE);
     decision.struct_size = 1;
     CHECK(aperture_start_flow(accepting, &params, &none, &decision, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
 
     CHECK_OK(aperture_start_flow(accepting, &params, &flow, NULL, &error), error);
-    CHECK(aperture_start_flow((aperture_client)(void *)flow, &params, &none, NULL, &error) == APERTURE_ERROR_INVALID_HANDLE);
+    CHECK(aperture_start_flow((aperture_client)(void *)flow, &params, &none, NULL, &error) ==
+          APERTURE_ERROR_INVALID_HANDLE);
     CHECK(aperture_flow_set_status(flow, 7, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
     finish_flow(flow);
     CHECK(aperture_flow_end(flow, NULL, &error) == APERTURE_ERROR_INVALID_HANDLE);

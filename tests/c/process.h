@@ -26,12 +26,12 @@ int socket_count(void);
 /* Returns the resident memory in KiB. */
 long resident_kib(void);
 
-/* Lets a child end with the thread that has forked it, so that one that hangs does not outlive a test that has failed. */
+/* Lets a child end with the thread that has forked it, so that one that hangs does not outlive a failed test. */
 void end_with_parent(void);
 
 /*
- * Returns by how much a process may have grown that has not. What the Go runtime keeps in reserve differs by a few MiB; a
- * tool that makes everything slow also remembers everything.
+ * Returns by how much a process may have grown that has not. What the Go runtime keeps in reserve differs by a few MiB;
+ * a tool that makes everything slow also remembers everything.
  */
 long allowed_growth_kib(void);
 

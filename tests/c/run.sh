@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles the tests in C and C++ without a warning, links them to the built library, and runs them; suite.sh says what may
-# be set. The last line says how many passed; the exit code is 1 when one did not.
+# Compiles the tests in C and C++ without a warning, links them to the built library, and runs them; suite.sh says what
+# may be set. The last line says how many passed; the exit code is 1 when one did not.
 set -u
 # shellcheck source=tests/c/suite.sh
 . "$(dirname "$0")/suite.sh"

@@ -19,7 +19,7 @@
 #define SPAWNERS 4
 #define STACK (64 * 1024)
 
-/* How many threads the Go runtime may have made meanwhile for itself. It makes few, and none for a thread of the host. */
+/* How many threads the Go runtime may have made for itself meanwhile. It makes none for a thread of the host. */
 #define RUNTIME_THREADS 32
 
 static aperture_client client;
@@ -151,7 +151,8 @@ static void test_short_lived(void) {
     long early = resident_kib();
     spawn_in_all(count - count / 5);
     long late = resident_kib();
-    printf("measured: %ld KiB resident after %d short-lived threads, %ld KiB after %d\n", early, count / 5, late, count);
+    printf("measured: %ld KiB resident after %d short-lived threads, %ld KiB after %d\n", early, count / 5, late,
+           count);
     CHECK(late - early < allowed_growth_kib()); /* 100 bytes for each of 80,000 are as much */
     wait_for_threads(before + RUNTIME_THREADS);
 }

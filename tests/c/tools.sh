@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs the tests in C and C++ under AddressSanitizer with UndefinedBehaviorSanitizer, ThreadSanitizer, Go's race detector, and
-# valgrind; suite.sh says what may be set. Each tool first has to report a defect of a host that uses the library (probe.c),
-# so that its silence about the others means something.
+# Runs the tests in C and C++ under AddressSanitizer with UndefinedBehaviorSanitizer, ThreadSanitizer, Go's race
+# detector, and valgrind; suite.sh says what may be set. Each tool first has to report a defect of a host that uses the
+# library (probe.c), so that its silence about the others means something.
 #
 #     tools.sh [TOOL]...
 #
-# TOOL is sanitize, thread, race or valgrind; without one all run. A tool that this machine does not have is a failure, but for
-# valgrind, which is no part of a compiler: it is then skipped, and the output says so. TOOLS=optional skips the others too,
-# TOOLS=required none.
+# TOOL is sanitize, thread, race or valgrind; without one all run. A tool that this machine does not have is a failure,
+# but for valgrind, which is no part of a compiler: it is then skipped, and the output says so. TOOLS=optional skips the
+# others too, TOOLS=required none.
 set -u
 # shellcheck source=tests/c/suite.sh
 . "$(dirname "$0")/suite.sh"
@@ -22,7 +22,7 @@ missing() {
         echo "SKIPPED: $1: $2"
         skipped="$skipped $1"
     else
-        check "$1: $2" false
+        check "$2" false
     fi
 }
 
@@ -88,9 +88,9 @@ thread() {
 
 valgrind_() {
     command -v valgrind >/dev/null || { missing valgrind "it is not installed"; return; }
-    RUNNER="valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
-    RUNNER="$RUNNER --suppressions=capi/libaperture.supp --max-threads=1500 --fair-sched=yes"
-    export TEST_DIVISOR=100
+    RUNNER="valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite"
+    RUNNER="$RUNNER --errors-for-leak-kinds=definite --suppressions=capi/libaperture.supp --max-threads=1500 --fair-sched=yes"
+    export TEST_DIVISOR=200
     probe out-of-bounds 'Invalid read' leak 'definitely lost'
     host_tests flow stack threads memory coroutine
 }
