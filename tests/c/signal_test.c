@@ -217,7 +217,26 @@ static void take_signals_unprotected(void *unused) {
     stop_threads();
 }
 
-/* Says whether the test above can fail. It proves nothing about the library, and no outcome of it is a failure. */
+/* Go adds the flag at its start by itself; a host that has asked for its handlers to be left alone gets them back. */
+static void leave_handlers(void *unused) {
+    (void)unused;
+    aperture_process_options options = APERTURE_PROCESS_OPTIONS_INIT;
+    aperture_error error = APERTURE_ERROR_INIT;
+    options.leave_signal_handlers = 1;
+    CHECK_OK(aperture_configure(&options, &error), error);
+    install(SIGUSR1, on_signal, 0);
+    install(SIGUSR2, on_signal, SA_ONSTACK);
+    accepting = client_for("local:");
+    CHECK(!is_protected(SIGUSR1) && is_protected(SIGUSR2));
+    close_client(accepting);
+}
+
+static void test_left_handlers(void) {
+    int status = in_child(leave_handlers, NULL);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Says whether the test of late handlers can fail. It proves nothing about the library, and no outcome of it is a failure. */
 static void show_what_happens_unprotected(void) {
     int crashed = 0;
     for (int i = 0; i < TRIES; i++) {
@@ -554,6 +573,7 @@ int main(int argc, char **argv) {
     test_crashes();
     test_default_actions();
     test_broken_pipes();
+    test_left_handlers();
     show_what_happens_unprotected();
 
     test_late_handler();

@@ -93,6 +93,9 @@ void aperture_guest_protect_signal_handlers(void);
 void aperture_guest_note_host_handlers(void);
 void aperture_guest_note_go_handler(void);
 
+/* Takes back the flag that the runtime has added to the host's handlers at its start. */
+void aperture_guest_leave_host_handlers(void);
+
 /* Puts the host's handlers back where the runtime's are. For a forked child, whose runtime is dead. */
 void aperture_guest_restore_host_handlers(void);
 

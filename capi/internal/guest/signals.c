@@ -93,6 +93,17 @@ void aperture_guest_note_go_handler(void) {
     }
 }
 
+void aperture_guest_leave_host_handlers(void) {
+    for (int number = 1; number <= LAST_SIGNAL; number++) {
+        const struct action *host = &host_actions[number];
+        struct action current;
+        if (is_function(host) && !(host->flags & SA_ONSTACK) && exchange(number, NULL, &current) &&
+            current.handler == host->handler) {
+            (void)exchange(number, host, NULL);
+        }
+    }
+}
+
 void aperture_guest_restore_host_handlers(void) {
     for (int number = 1; number <= LAST_SIGNAL && go_handler != NULL; number++) {
         struct action current;

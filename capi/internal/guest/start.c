@@ -72,5 +72,8 @@ aperture_code aperture_guest_start(aperture_error *error) {
     started = true;
     aperture_code code = aperture_guest_configure_go(error); /* waits until the runtime runs */
     aperture_guest_note_go_handler();
+    if (aperture_guest_leaves_signal_handlers()) {
+        aperture_guest_leave_host_handlers();
+    }
     return code;
 }
