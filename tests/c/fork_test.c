@@ -9,6 +9,7 @@
  * come over the wrong connection is a wrong one, and each agent counts what it was asked.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -404,6 +405,56 @@ static void test_many(void) {
     }
 }
 
+static atomic_int loading;
+
+static void *load_and_unload(void *unused) {
+    (void)unused;
+    while (atomic_load(&loading)) {
+        void *library = dlopen("libresolv.so.2", RTLD_NOW);
+        if (library != NULL) {
+            dlclose(library);
+        }
+    }
+    return NULL;
+}
+
+/*
+ * A fork in the middle of a dlopen of another thread may leave glibc's loader locked in the child, for ever. A new client
+ * is then an error, never a hang. The children end by _exit: exit takes other locks that dlclose may have left locked.
+ */
+static void test_locked_loader(void) {
+    enum { CHILDREN = 40 };
+    pid_t children[CHILDREN];
+    pthread_t thread;
+    int usable = 0, locked = 0;
+
+    atomic_store(&loading, 1);
+    CHECK(pthread_create(&thread, NULL, load_and_unload, NULL) == 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        fflush(NULL);
+        children[i] = fork();
+        CHECK(children[i] >= 0);
+        if (children[i] == 0) {
+            aperture_client_options options = APERTURE_CLIENT_OPTIONS_INIT;
+            aperture_client client;
+            end_with_parent();
+            options.address = aperture_text_of("local:");
+            aperture_code code = aperture_new_client(&options, &client, NULL);
+            _exit(code == APERTURE_OK ? 0 : code == APERTURE_ERROR_FORKED ? 1 : 2);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        int status = wait_for_child(children[i]);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+        usable += WEXITSTATUS(status) == 0;
+        locked += WEXITSTATUS(status) == 1;
+    }
+    atomic_store(&loading, 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(usable > 0);
+    printf("measured: %d children could load the library, %d have met a locked loader\n", usable, locked);
+}
+
 static void test_generations(void) {
     int generations = scaled(GENERATIONS);
     children_of_agent += generations;
@@ -534,6 +585,7 @@ int main(int argc, char **argv) {
     check_progress();
     stop_threads();
     test_ways_of_forking();
+    test_locked_loader();
     start_threads();
     check_progress();
     stop_threads();
