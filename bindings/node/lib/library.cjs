@@ -4,7 +4,9 @@
 // requires this file for itself and gets functions of its own.
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
+const { isMainThread } = require('node:worker_threads');
 
 const abi = require('./abi.cjs');
 const { ApertureError } = require('./errors.cjs');
@@ -61,11 +63,28 @@ function load() {
   }
 }
 
+// libuv installs signal handlers without SA_ONSTACK. On a thread that is in a call of the library such a handler would run
+// on the small stack of a goroutine, and overflow it. The library looks for them every 10 ms; a listener that is added
+// meanwhile is told to it. Node's own listener of 'newListener', which comes before this one, has installed the handler by
+// then. Signals have listeners on the main thread only.
+function protectSignalListeners({ aperture_protect_signal_handlers: protectSignalHandlers }) {
+  if (isMainThread) {
+    process.on('newListener', (event) => {
+      if (Object.hasOwn(os.constants.signals, event)) {
+        protectSignalHandlers(null);
+      }
+    });
+  }
+}
+
 let loaded = null;
 
 /** Loads the library at the first call; afterwards returns the same functions. */
 function loadLibrary() {
-  loaded ??= load();
+  if (loaded === null) {
+    loaded = load();
+    protectSignalListeners(loaded.functions);
+  }
   return loaded;
 }
 

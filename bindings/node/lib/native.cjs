@@ -6,6 +6,8 @@
 // Each method returns the code of its call. What a call has written is read with the methods that follow it, before
 // the next call.
 
+const { isMainThread } = require('node:worker_threads');
+
 const abi = require('./abi.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { loadLibrary } = require('./library.cjs');
@@ -178,6 +180,11 @@ class Native {
     writeUint64(view, at(fields.max_pending_calls), options.maxPendingCalls);
     view.setInt32(at(fields.insecure), options.insecure ? 1 : 0, true);
     view.setInt32(at(fields.telemetry_off), options.telemetry ? 0 : 1, true);
+    if (!isMainThread) {
+      // A worker can be terminated, and none of its code runs then: the library closes what it leaves. Where the process
+      // has no room for that, everything else works.
+      this.#functions.aperture_close_clients_with_thread(null);
+    }
     const pointer = BigInt(this.#memory.address + layout.clientOptions);
     const code = this.#functions.aperture_new_client(pointer, this.#handle, this.#error);
     this.#releaseTexts();

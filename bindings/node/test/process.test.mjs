@@ -2,13 +2,11 @@
 // call keeps the process alive, and it works without a descriptor.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
 
 import { ApertureClient, FlowDecision } from '../index.mjs';
 import {
-  AMPLE_MS, HANG_MS, PACKAGE, closedAddress, leavesNoHandle, openClient, runModule, startFakeAgent,
+  AMPLE_MS, HANG_MS, leavesNoHandle, openClient, runModule, startFakeAgent,
 } from './support.mjs';
 
 leavesNoHandle();
@@ -90,45 +88,4 @@ test('without a file descriptor for the pipe, completions still arrive', async (
     { args: [agent.address], openFiles: 64 },
   );
   assert.equal(output, 'EMFILE\ndecided true\ndecided true\n');
-});
-
-test('every worker has a library of its own to call, and ends with calls in flight', async (t) => {
-  const agent = await startFakeAgent(t);
-  const hanging = await startFakeAgent(t, '--hang');
-  const work = async (address, stayPending) => {
-    const { ApertureClient } = require(process.argv.at(-1));
-    const { parentPort } = require('node:worker_threads');
-    const client = new ApertureClient({ address, insecure: true });
-    if (stayPending) {
-      client.startFlow('checkout', { checkTimeoutMs: 3_600_000 });
-      setTimeout(() => parentPort.postMessage('pending'), 20);
-      return;
-    }
-    const flow = await client.startFlow('checkout', { checkTimeoutMs: 10_000 });
-    await flow.end();
-    await client.close();
-    parentPort.postMessage(flow.decision());
-  };
-  // In a process of its own: workers that are terminated leave handles behind.
-  const source = `
-    const { Worker } = require('node:worker_threads');
-    const work = ${JSON.stringify(`(${work})`)};
-    const run = (address, stayPending) => new Promise((resolve, reject) => {
-      const call = work + '(' + JSON.stringify(address) + ',' + stayPending + ')';
-      const worker = new Worker(call, { eval: true, argv: [process.argv[3]] });
-      worker.once('error', reject);
-      worker.once('message', async (message) => {
-        if (stayPending) await worker.terminate();
-        resolve(message);
-      });
-    });
-    (async () => {
-      console.log((await Promise.all([1, 2, 3].map(() => run(process.argv[1], false)))).join(' '));
-      console.log(await run(process.argv[2], true));
-    })();
-  `;
-  const { stdout } = await promisify(execFile)(
-    process.execPath, ['--eval', source, agent.address, hanging.address, PACKAGE], { timeout: HANG_MS },
-  );
-  assert.equal(stdout, 'Accepted Accepted Accepted\npending\n');
 });

@@ -152,7 +152,9 @@ export const IMPORTS = `
  * or the signal that killed it, what it printed, and when it had ended. It fails when it hangs, and when it ends with an
  * open handle of the library, unless that is said to be what the test is about.
  */
-export async function runProcess(body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false } = {}) {
+export async function runProcess(
+  body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
+) {
   const checks = leavesHandles ? [] : LEAVES_NO_HANDLE;
   let command = [process.execPath, ...checks, ...flags, '--input-type=module', '--eval', IMPORTS + body, ...args];
   if (openFiles !== undefined) {
@@ -161,7 +163,7 @@ export async function runProcess(body, { env = {}, flags = [], args = [], openFi
   const child = spawn(command[0], command.slice(1), {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: HANG_MS,
+    timeout: hangMs,
     killSignal: 'SIGKILL',
   });
   const output = { stdout: '', stderr: '' };
