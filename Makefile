@@ -25,7 +25,7 @@ GO_SOURCES := $(shell find capi core cmd tests \( -name '*.go' -o -name '*.c' \)
 # Go knows of no header outside of a package's own folder: the hash lets it compile again when one has changed.
 C_HEADERS := include/aperture.h capi/internal/guest/guest.h capi/internal/guest/functions.h
 BUILD_LIBRARY = CGO_CFLAGS="-O2 -g -DAPERTURE_HEADERS=0x$$(cat $(C_HEADERS) | sha256sum | cut -c1-16)" $(GO_BUILD) \
-	-ldflags "-s -w -buildid= -extldflags '$(LINKER)'" -buildmode=c-shared -tags netgo,osusergo
+	-ldflags "-s -w -buildid= -extldflags '$(LINKER)'" -buildmode=c-shared -tags netgo,osusergo$(TAGS)
 
 C_FLAGS := -Wall -Wextra -pedantic -Werror -Iinclude
 C_LINK  := -L$(BUILD) -laperture
@@ -44,6 +44,12 @@ $(LIBRARY): $(GO_SOURCES) $(C_HEADERS) capi/aperture.map capi/internal/guest/sta
 	@rm -f $(BUILD)/libaperture.h
 	@ln -sf libaperture.so $(BUILD)/$(SONAME)
 
+# The library with points at which a test can make it panic.
+$(BUILD)/faults/libaperture.so: TAGS := ,aperture_faults
+$(BUILD)/faults/libaperture.so: $(GO_SOURCES) $(C_HEADERS) capi/aperture.map capi/internal/guest/start.ld
+	$(BUILD_LIBRARY) -o $@ ./capi
+	@rm -f $(@D)/libaperture.h
+
 $(BUILD)/aperture-local: $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./cmd/aperture-local
 
@@ -60,8 +66,10 @@ $(BUILD)/staticcheck: tools/go.mod tools/go.sum
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: bindings/python/requirements-dev.txt | $(VENV)/bin/python
+$(VENV)/installed: bindings/python/requirements-dev.txt bindings/python/requirements-uwsgi.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r bindings/python/requirements-uwsgi.txt || \
+		echo "uWSGI cannot be built here; its tests will be skipped"
 	@touch $@
 
 $(MODULES): bindings/node/package-lock.json bindings/node/package.json
@@ -83,7 +91,7 @@ demo: $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/examples/checkout $(VENV)/bin/
 # ---- Tests ----
 
 .PHONY: test
-test: check-generated check-go test-go test-abi test-c test-demo test-readme test-python test-node ## Run every check and every suite.
+test: check-generated check-go test-go test-abi test-faults test-soak test-c test-demo test-readme test-python test-node ## Run every check and every suite.
 	@echo "make test: every suite has passed"
 
 .PHONY: check-go
@@ -102,9 +110,13 @@ test-go: ## The Go packages, under the race detector.
 test-abi: $(LIBRARY) ## The built library, loaded as a foreign caller would.
 	$(GO) test -count=1 ./tests/abi/...
 
+.PHONY: test-faults
+test-faults: $(BUILD)/faults/libaperture.so ## A panic at every point of the library.
+	$(GO) test -count=1 ./tests/faults/...
+
 .PHONY: test-c
-test-c: $(LIBRARY) ## The header and the library from C and C++.
-	CC=$(CC) CXX=$(CXX) BUILD=$(BUILD) sh tests/c/run.sh
+test-c: $(BINARIES) ## The header and the library from C and C++.
+	CC=$(CC) CXX=$(CXX) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/run.sh
 
 .PHONY: test-python
 test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, pytest.
@@ -113,6 +125,12 @@ test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, py
 .PHONY: test-node
 test-node: $(BINARIES) $(MODULES) ## The Node package: tsc, node:test.
 	cd bindings/node && ./node_modules/.bin/tsc -p test/types && $(NODE) --test test/*.test.mjs test/*.test.cjs
+
+.PHONY: test-soak
+test-soak: $(BUILD)/fakeagent $(BUILD)/soak/host $(VENV)/installed ## The arithmetic of the soak, and a short one.
+	cd tests/soak && $(CURDIR)/$(VENV)/bin/ruff check --config ../../bindings/python/pyproject.toml && \
+		$(CURDIR)/$(VENV)/bin/mypy --strict *.py && $(PYTHON) -m unittest --quiet
+	$(PYTHON) tests/soak/run.py --minutes 0.2
 
 .PHONY: test-readme
 test-readme: $(LIBRARY) $(VENV)/bin/python $(MODULES) ## The snippets of README.md.
@@ -155,6 +173,14 @@ $(BUILD)/bench/flow: bench/flow.c include/aperture.h $(LIBRARY)
 
 $(BUILD)/bench/bare: bench/bare/main.go $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./bench/bare
+
+.PHONY: soak
+soak: $(BUILD)/fakeagent $(BUILD)/soak/host ## Run flows against an agent that suffers (MINUTES=5, SEED=).
+	$(PYTHON) tests/soak/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+$(BUILD)/soak/host: $(wildcard tests/soak/*.[ch]) include/aperture.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -O2 -std=c11 $(C_FLAGS) -pthread $(filter %.c,$^) -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
 
 .PHONY: clean
 clean: ## Remove what was built.

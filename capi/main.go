@@ -15,6 +15,7 @@
 //	session.go      what stands behind a client's handle
 //	marshal.go      C structs to Go values and back
 //	failure.go      Go errors to codes and messages
+//	faults.go       panics on request, in a build for tests
 //	silence.go      nothing is written to the host's stderr
 package main
 

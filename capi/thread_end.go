@@ -67,7 +67,8 @@ func (s *session) leave(open []*core.Flow) {
 			continue
 		}
 		ends.Add(1)
-		guard.Go(logger, "capi.leave.end", func() { _, _ = flow.End(ctx) }, nil, ends.Done)
+		end := func() { _, _ = flow.End(ctx) }
+		guard.Go(logger, "capi.leave.end", end, func(any) { end() }, ends.Done)
 	}
 	ends.Wait()
 	if s.beginClose() {

@@ -218,7 +218,8 @@ func (f *Flow) BeginEnd() (EndingFlow, error) {
 	begun := false
 	defer func() {
 		if !begun { // a panic: nobody can finish the end, but what the flow holds must go back
-			guard.Go(c.logger, "core.flow.give_back", func() { _, _ = EndingFlow{f}.Finish(context.Background()) }, nil, nil)
+			finish := func() { _, _ = EndingFlow{f}.Finish(context.Background()) }
+			guard.Go(c.logger, "core.flow.give_back", finish, func(any) { finish() }, nil)
 		}
 	}()
 	c.counts.ended.Add(1)

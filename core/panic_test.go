@@ -93,6 +93,27 @@ func TestCloseEndsAlthoughEveryExportPanics(t *testing.T) {
 	})
 }
 
+func TestCloseSaysWhatPanickedAlsoWhenTheRestIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var exports atomic.Int32
+		decider := &fakeDecider{export: func(ctx context.Context, _ *tracev1.TracesData) (int64, error) {
+			switch exports.Add(1) {
+			case 1: // until the client is being closed, which still has time
+				time.Sleep(time.Second)
+				return 0, nil
+			case 2:
+				panic("broken")
+			}
+			return 0, nil
+		}}
+		client := clientOf(t, decider, Options{TelemetryBatch: 1})
+		runFlows(t, client, 3)
+		synctest.Wait()
+		assert.ErrorContains(t, client.Close(t.Context()), "1 spans could not be sent: a defect of the library: panic: broken")
+		assert.EqualValues(t, 2, client.Stats().SpansExported)
+	})
+}
+
 func TestFlowWhoseEndPanicsIsEnded(t *testing.T) {
 	decider := &fakeDecider{
 		check: func(context.Context, *check.Request) (check.Answer, error) {

@@ -61,7 +61,7 @@ type telemetry struct {
 	done    chan struct{}      // closed when the goroutine has ended
 
 	// The goroutine's own until done is closed.
-	flushing bool  // run has seen that the client is being closed
+	flushing bool  // it has seen that the client is being closed
 	lastErr  error // of the last export that failed since
 }
 
@@ -155,6 +155,7 @@ func (t *telemetry) settle(b *batch, spans, exported int) {
 // recovered gives up the batch at which run panicked: it would only panic again.
 func (t *telemetry) recovered(cause any) {
 	t.lastErr = fmt.Errorf("a defect of the library: panic: %v", cause)
+	t.flushing = t.isClosing()
 	t.mu.Lock()
 	b := t.hand
 	t.mu.Unlock()

@@ -72,7 +72,7 @@ func Open(target string, options Options) (*Agent, error) {
 		grpc.WithNoProxy(),
 	}
 	if options.WrapConn != nil {
-		dial = append(dial, dialOption(options.WrapConn))
+		dial = append(dial, dialOption(options.WrapConn, options.Logger))
 	}
 	if options.APIKey != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))

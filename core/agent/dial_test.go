@@ -99,3 +99,19 @@ func TestConnectionIsClosedThroughItsWrapperWhenTheHandshakeFails(t *testing.T) 
 	require.Positive(t, conns.made.Load())
 	require.Eventually(t, func() bool { return conns.open.Load() == 0 }, generous, time.Millisecond)
 }
+
+// The dialer runs in a goroutine of gRPC.
+func TestConnectionAtWhichTheLibraryPanicsIsMadeAgain(t *testing.T) {
+	var conns openConns
+	var dials atomic.Int32
+	server := startServer(t, fakeagent.Options{})
+	a := openToClose(t, server.Address(), Options{WrapConn: func(conn net.Conn) net.Conn {
+		if dials.Add(1) == 1 {
+			panic("broken")
+		}
+		return conns.wrap(conn)
+	}})
+	waitReady(t, a)
+	assert.EqualValues(t, 2, dials.Load())
+	require.NoError(t, a.Close())
+}

@@ -71,6 +71,8 @@ func TestPanicOfTheRecoveryIsCaughtToo(t *testing.T) {
 // handler is a slog.Handler that panics.
 type handler struct{ slog.Handler }
 
+func (handler) Enabled(context.Context, slog.Level) bool { return true }
+
 func (handler) Handle(context.Context, slog.Record) error { panic("the handler") }
 
 func TestLoggerThatPanicsDoesNoHarm(t *testing.T) {

@@ -6,14 +6,16 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/libaperture/libaperture/tests/host"
 )
 
 // configure sets the options of the process until the end of the test.
-func configure(t *testing.T, options *processOptions) {
+func configure(t *testing.T, options *host.ProcessOptions) {
 	t.Helper()
-	failed := newFailure()
-	require.Equal(t, ok, lib.configure(options, failed), failed.text())
-	t.Cleanup(func() { require.Equal(t, ok, lib.configure(newProcessOptions(), nil)) })
+	failed := host.NewFailure()
+	require.Equal(t, host.OK, host.Lib.Configure(options, failed), failed.Text())
+	t.Cleanup(func() { require.Equal(t, host.OK, host.Lib.Configure(host.NewProcessOptions(), nil)) })
 }
 
 func TestBadProcessOptions(t *testing.T) {
@@ -23,46 +25,46 @@ func TestBadProcessOptions(t *testing.T) {
 	require.NoError(t, closed.Close())
 
 	for name, test := range map[string]struct {
-		change func(*processOptions)
+		change func(*host.ProcessOptions)
 		want   string
 	}{
-		"no size":                {func(o *processOptions) { o.structSize = 0 }, "options: struct_size is 0"},
-		"small":                  {func(o *processOptions) { o.structSize-- }, "options: struct_size is 23"},
-		"huge":                   {func(o *processOptions) { o.structSize = 1 << 20 }, "options: struct_size is 1048576"},
-		"negative descriptor":    {func(o *processOptions) { o.logFD = -1 }, "options.log_fd: -1 is not"},
-		"closed descriptor":      {func(o *processOptions) { o.logFD = closedFD }, "is not an open file descriptor"},
-		"level too low":          {func(o *processOptions) { o.logLevel = logLevelDebug - 1 }, "options.log_level: is -3; must be"},
-		"level too high":         {func(o *processOptions) { o.logLevel = logLevelError + 1 }, "options.log_level: is 2; must be"},
-		"negative max_procs":     {func(o *processOptions) { o.maxProcs = -1 }, "options.max_procs: is -1; must be"},
-		"too large max_procs":    {func(o *processOptions) { o.maxProcs = 1025 }, "options.max_procs: is 1025; must be"},
-		"neither true nor false": {func(o *processOptions) { o.leaveSignalHandlers = 2 }, "options.leave_signal_handlers: is 2; must be 0 or 1"},
+		"no size":                {func(o *host.ProcessOptions) { o.StructSize = 0 }, "options: struct_size is 0"},
+		"small":                  {func(o *host.ProcessOptions) { o.StructSize-- }, "options: struct_size is 23"},
+		"huge":                   {func(o *host.ProcessOptions) { o.StructSize = 1 << 20 }, "options: struct_size is 1048576"},
+		"negative descriptor":    {func(o *host.ProcessOptions) { o.LogFD = -1 }, "options.log_fd: -1 is not"},
+		"closed descriptor":      {func(o *host.ProcessOptions) { o.LogFD = closedFD }, "is not an open file descriptor"},
+		"level too low":          {func(o *host.ProcessOptions) { o.LogLevel = host.LogLevelDebug - 1 }, "options.log_level: is -3; must be"},
+		"level too high":         {func(o *host.ProcessOptions) { o.LogLevel = host.LogLevelError + 1 }, "options.log_level: is 2; must be"},
+		"negative max_procs":     {func(o *host.ProcessOptions) { o.MaxProcs = -1 }, "options.max_procs: is -1; must be"},
+		"too large max_procs":    {func(o *host.ProcessOptions) { o.MaxProcs = 1025 }, "options.max_procs: is 1025; must be"},
+		"neither true nor false": {func(o *host.ProcessOptions) { o.LeaveSignalHandlers = 2 }, "options.leave_signal_handlers: is 2; must be 0 or 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			options := newProcessOptions()
+			options := host.NewProcessOptions()
 			test.change(options)
-			failed := newFailure()
-			require.Equal(t, errorInvalidArgument, lib.configure(options, failed))
-			require.Equal(t, errorInvalidArgument, failed.code)
-			require.Contains(t, failed.text(), test.want)
-			require.Equal(t, errorInvalidArgument, lib.configure(options, nil))
+			failed := host.NewFailure()
+			require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(options, failed))
+			require.Equal(t, host.ErrorInvalidArgument, failed.Code)
+			require.Contains(t, failed.Text(), test.want)
+			require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(options, nil))
 		})
 	}
-	failed := newFailure()
-	require.Equal(t, errorInvalidArgument, lib.configure(nil, failed))
-	require.Contains(t, failed.text(), "options: must not be NULL")
-	require.Equal(t, errorInvalidArgument, lib.configure(newProcessOptions(), &failure{structSize: 8}))
-	require.Equal(t, errorInvalidArgument, lib.protectSignalHandlers(&failure{structSize: 8}))
-	require.Equal(t, errorInvalidArgument, lib.closeClientsWithThread(&failure{structSize: 8}))
+	failed := host.NewFailure()
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(nil, failed))
+	require.Contains(t, failed.Text(), "options: must not be NULL")
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(host.NewProcessOptions(), &host.Failure{StructSize: 8}))
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.CloseClientsWithThread(&host.Failure{StructSize: 8}))
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.ProtectSignalHandlers(&host.Failure{StructSize: 8}))
 }
 
 func TestProcessOptionsOfALaterHeader(t *testing.T) {
 	larger := struct {
-		processOptions
+		host.ProcessOptions
 		added uint64
-	}{processOptions: processOptions{structSize: unsafe.Sizeof(processOptions{}) + 8}}
-	configure(t, &larger.processOptions)
+	}{ProcessOptions: host.ProcessOptions{StructSize: unsafe.Sizeof(host.ProcessOptions{}) + 8}}
+	configure(t, &larger.ProcessOptions)
 	larger.added = 1
-	failed := newFailure()
-	require.Equal(t, errorInvalidArgument, lib.configure(&larger.processOptions, failed))
-	require.Contains(t, failed.text(), "sets what this library")
+	failed := host.NewFailure()
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.Configure(&larger.ProcessOptions, failed))
+	require.Contains(t, failed.Text(), "sets what this library")
 }

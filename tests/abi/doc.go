@@ -1,10 +1,9 @@
 // Package abi tests the built shared library as a foreign caller sees it: the file is loaded at run time, and nothing of
-// it is linked in. The tests need build/libaperture.so (`make build`), or the library that APERTURE_LIBRARY names, and
-// fail without it.
+// it is linked in (package host). The tests need build/libaperture.so (`make build`), or the library that
+// APERTURE_LIBRARY names, and fail without it.
 //
-//	library_test.go    loads the library and binds its functions
-//	structs_test.go    the structs of the header, held against tests/layout/layout.json
-//	helpers_test.go    clients, flows and completions for the tests
+//	library_test.go    loads the library
+//	structs_test.go    the structs of package host, held against tests/layout/layout.json
 //	symbols_test.go    what the file exports, needs and promises to the dynamic linker
 //	header_test.go     what the header says about each function
 //	version_test.go    version and codes

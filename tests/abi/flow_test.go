@@ -10,48 +10,49 @@ import (
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
+	"github.com/libaperture/libaperture/tests/host"
 )
 
 func TestFlowOnALocalPolicy(t *testing.T) {
-	noLeak(t)
-	client := openClient(t, optionsFor("local:"+writeFile(t, onePerHour)))
-	require.Equal(t, ok, lib.clientWaitReady(client, 0, nil), "a local client is ready at once")
+	host.NoLeak(t)
+	client := host.OpenClient(t, host.OptionsFor("local:"+host.WriteFile(t, host.OnePerHour)))
+	require.Equal(t, host.OK, host.Lib.ClientWaitReady(client, 0, nil), "a local client is ready at once")
 
-	first, decided := start(t, client, paramsFor("checkout", "user_id", "alice"))
-	require.Equal(t, decision{structSize: decided.structSize, decision: accepted, shouldRun: 1, httpStatus: 200, reserved: 0, retryAfterNS: noRetryAfter}, *decided)
+	first, decided := host.Start(t, client, host.ParamsFor("checkout", "user_id", "alice"))
+	require.Equal(t, host.Decision{StructSize: decided.StructSize, Decision: host.Accepted, ShouldRun: 1, HTTPStatus: 200, Reserved: 0, RetryAfterNS: host.NoRetryAfter}, *decided)
 
-	second, decided := start(t, client, paramsFor("checkout", "user_id", "alice"))
-	require.EqualValues(t, rejected, decided.decision)
-	require.Zero(t, decided.shouldRun)
-	require.EqualValues(t, rejectReasonRateLimited, decided.rejectReason)
-	require.EqualValues(t, 402, decided.httpStatus)
-	require.Greater(t, decided.retryAfterNS, int64(59*time.Minute))
-	require.LessOrEqual(t, decided.retryAfterNS, int64(time.Hour))
+	second, decided := host.Start(t, client, host.ParamsFor("checkout", "user_id", "alice"))
+	require.EqualValues(t, host.Rejected, decided.Decision)
+	require.Zero(t, decided.ShouldRun)
+	require.EqualValues(t, host.RejectReasonRateLimited, decided.RejectReason)
+	require.EqualValues(t, 402, decided.HTTPStatus)
+	require.Greater(t, decided.RetryAfterNS, int64(59*time.Minute))
+	require.LessOrEqual(t, decided.RetryAfterNS, int64(time.Hour))
 
-	again, failed := newDecision(), newFailure()
-	require.Equal(t, ok, lib.flowDecision(second, again, failed))
+	again, failed := host.NewDecision(), host.NewFailure()
+	require.Equal(t, host.OK, host.Lib.FlowDecision(second, again, failed))
 	require.Equal(t, decided, again)
 	var run int32 = 7
-	require.Equal(t, ok, lib.flowShouldRun(second, &run, nil))
+	require.Equal(t, host.OK, host.Lib.FlowShouldRun(second, &run, nil))
 	require.Zero(t, run)
-	require.Equal(t, ok, lib.flowShouldRun(first, &run, nil))
+	require.Equal(t, host.OK, host.Lib.FlowShouldRun(first, &run, nil))
 	require.EqualValues(t, 1, run)
 
-	failed.code, failed.messageLength = 42, 42
-	require.Equal(t, ok, lib.flowError(first, failed, nil))
-	require.Equal(t, *newFailure(), *failed, "a flow that was decided has no error")
+	failed.Code, failed.MessageLength = 42, 42
+	require.Equal(t, host.OK, host.Lib.FlowError(first, failed, nil))
+	require.Equal(t, *host.NewFailure(), *failed, "a flow that was decided has no error")
 
-	for _, flow := range []handle{first, second} {
-		require.Equal(t, ok, lib.flowEnd(flow, newEndResult(), nil))
-		require.Equal(t, ok, lib.flowClose(flow, nil))
-		require.Equal(t, errorInvalidHandle, lib.flowClose(flow, nil), "closed twice")
+	for _, flow := range []host.Handle{first, second} {
+		require.Equal(t, host.OK, host.Lib.FlowEnd(flow, host.NewEndResult(), nil))
+		require.Equal(t, host.OK, host.Lib.FlowClose(flow, nil))
+		require.Equal(t, host.ErrorInvalidHandle, host.Lib.FlowClose(flow, nil), "closed twice")
 	}
-	counted := readStats(t, client)
-	require.EqualValues(t, 1, counted.flowsAccepted)
-	require.EqualValues(t, 1, counted.flowsRejected)
-	require.Zero(t, counted.flowsUnreachable)
-	require.EqualValues(t, 2, counted.flowsEnded)
-	closeClient(t, client)
+	counted := host.ReadStats(t, client)
+	require.EqualValues(t, 1, counted.FlowsAccepted)
+	require.EqualValues(t, 1, counted.FlowsRejected)
+	require.Zero(t, counted.FlowsUnreachable)
+	require.EqualValues(t, 2, counted.FlowsEnded)
+	host.CloseClient(t, client)
 }
 
 func TestAgentDecides(t *testing.T) {
@@ -60,43 +61,43 @@ func TestAgentDecides(t *testing.T) {
 	}
 	tests := map[string]struct {
 		answer fakeagent.Behaviour
-		want   decision
+		want   host.Decision
 	}{
-		"accepted":             {fakeagent.Behaviour{}, decision{shouldRun: 1, httpStatus: 200, retryAfterNS: noRetryAfter}},
-		"rate limited":         {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 0, -1), decision{decision: rejected, rejectReason: 1, httpStatus: 429, retryAfterNS: noRetryAfter}},
-		"with a wait":          {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 0, 1500*time.Millisecond), decision{decision: rejected, rejectReason: 1, httpStatus: 429, retryAfterNS: 1_500_000_000}},
-		"wait of zero":         {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 0, 0), decision{decision: rejected, rejectReason: 1, httpStatus: 429, retryAfterNS: 0}},
-		"no tokens":            {rejection(checkv1.CheckResponse_REJECT_REASON_NO_TOKENS, 0, -1), decision{decision: rejected, rejectReason: 2, httpStatus: 503, retryAfterNS: noRetryAfter}},
-		"not sampled":          {rejection(checkv1.CheckResponse_REJECT_REASON_NOT_SAMPLED, 0, -1), decision{decision: rejected, rejectReason: 3, httpStatus: 403, retryAfterNS: noRetryAfter}},
-		"no matching ramp":     {rejection(checkv1.CheckResponse_REJECT_REASON_NO_MATCHING_RAMP, 0, -1), decision{decision: rejected, rejectReason: rejectReasonNoMatchingRamp, httpStatus: 403, retryAfterNS: noRetryAfter}},
-		"status of the policy": {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 402, -1), decision{decision: rejected, rejectReason: 1, httpStatus: 402, retryAfterNS: noRetryAfter}},
+		"accepted":             {fakeagent.Behaviour{}, host.Decision{ShouldRun: 1, HTTPStatus: 200, RetryAfterNS: host.NoRetryAfter}},
+		"rate limited":         {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 0, -1), host.Decision{Decision: host.Rejected, RejectReason: 1, HTTPStatus: 429, RetryAfterNS: host.NoRetryAfter}},
+		"with a wait":          {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 0, 1500*time.Millisecond), host.Decision{Decision: host.Rejected, RejectReason: 1, HTTPStatus: 429, RetryAfterNS: 1_500_000_000}},
+		"wait of zero":         {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 0, 0), host.Decision{Decision: host.Rejected, RejectReason: 1, HTTPStatus: 429, RetryAfterNS: 0}},
+		"no tokens":            {rejection(checkv1.CheckResponse_REJECT_REASON_NO_TOKENS, 0, -1), host.Decision{Decision: host.Rejected, RejectReason: 2, HTTPStatus: 503, RetryAfterNS: host.NoRetryAfter}},
+		"not sampled":          {rejection(checkv1.CheckResponse_REJECT_REASON_NOT_SAMPLED, 0, -1), host.Decision{Decision: host.Rejected, RejectReason: 3, HTTPStatus: 403, RetryAfterNS: host.NoRetryAfter}},
+		"no matching ramp":     {rejection(checkv1.CheckResponse_REJECT_REASON_NO_MATCHING_RAMP, 0, -1), host.Decision{Decision: host.Rejected, RejectReason: host.RejectReasonNoMatchingRamp, HTTPStatus: 403, RetryAfterNS: host.NoRetryAfter}},
+		"status of the policy": {rejection(checkv1.CheckResponse_REJECT_REASON_RATE_LIMITED, 402, -1), host.Decision{Decision: host.Rejected, RejectReason: 1, HTTPStatus: 402, RetryAfterNS: host.NoRetryAfter}},
 	}
-	agent := startAgent(t)
-	client := readyClient(t, agent)
+	agent := host.StartAgent(t)
+	client := host.ReadyClient(t, agent)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			agent.Set(test.answer)
-			_, decided := start(t, client, patient(paramsFor("checkout")))
-			test.want.structSize = decided.structSize
+			_, decided := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
+			test.want.StructSize = decided.StructSize
 			require.Equal(t, test.want, *decided)
 		})
 	}
 }
 
 func TestAgentSeesTheFlow(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
-	options := optionsFor(agent.Address())
-	options.apiKey = textOf("the key")
-	options.userAgent = textOf("shop/1.0")
-	client := openClient(t, options)
-	require.Equal(t, ok, lib.clientWaitReady(client, int64(soon), nil))
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
+	options := host.OptionsFor(agent.Address())
+	options.APIKey = host.TextOf("the key")
+	options.UserAgent = host.TextOf("shop/1.0")
+	client := host.OpenClient(t, options)
+	require.Equal(t, host.OK, host.Lib.ClientWaitReady(client, int64(host.Soon), nil))
 
-	params := paramsFor("checkout", "tier", "bronze", "empty", "", "tier", "gold")
-	params.checkTimeoutNS = int64(soon)
-	params.rampMode = 1
-	flow, _ := start(t, client, params)
-	require.Equal(t, ok, lib.flowEnd(flow, nil, nil))
+	params := host.ParamsFor("checkout", "tier", "bronze", "empty", "", "tier", "gold")
+	params.CheckTimeoutNS = int64(host.Soon)
+	params.RampMode = 1
+	flow, _ := host.Start(t, client, params)
+	require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil))
 
 	seen := agent.Recorded()
 	require.Len(t, seen.Checks, 1)
@@ -106,8 +107,8 @@ func TestAgentSeesTheFlow(t *testing.T) {
 	require.True(t, check.Request.GetRampMode())
 	require.Equal(t, []string{"the key"}, check.Metadata.Get("x-api-key"))
 	require.Regexp(t, "^shop/1.0 ", check.Metadata.Get("user-agent")[0])
-	require.Greater(t, check.Timeout, soon/2)
-	require.LessOrEqual(t, check.Timeout, soon)
+	require.Greater(t, check.Timeout, host.Soon/2)
+	require.LessOrEqual(t, check.Timeout, host.Soon)
 }
 
 func TestUnreachableFlowsFailOpenExceptInRampMode(t *testing.T) {
@@ -115,83 +116,83 @@ func TestUnreachableFlowsFailOpenExceptInRampMode(t *testing.T) {
 		trouble *fakeagent.Trouble // nil: the agent is down
 		timeout time.Duration
 		reason  int32
-		counter func(*stats) *uint64
+		counter func(*host.Stats) *uint64
 	}{
-		"down":     {nil, soon, unreachableUnavailable, func(s *stats) *uint64 { return &s.unreachableUnavailable }},
-		"slow":     {&fakeagent.Trouble{Hang: true}, 30 * time.Millisecond, unreachableTimeout, func(s *stats) *uint64 { return &s.unreachableTimeout }},
-		"internal": {&fakeagent.Trouble{Error: codes.Internal, Message: "broken"}, soon, unreachableAgentError, func(s *stats) *uint64 { return &s.unreachableAgentError }},
-		"garbage":  {&fakeagent.Trouble{Garbage: true}, soon, unreachableAgentError, func(s *stats) *uint64 { return &s.unreachableAgentError }},
-		"refused":  {&fakeagent.Trouble{Error: codes.Unauthenticated, Message: "no key"}, soon, unreachableMisconfigured, func(s *stats) *uint64 { return &s.unreachableMisconfigured }},
+		"down":     {nil, host.Soon, host.UnreachableUnavailable, func(s *host.Stats) *uint64 { return &s.UnreachableUnavailable }},
+		"slow":     {&fakeagent.Trouble{Hang: true}, 30 * time.Millisecond, host.UnreachableTimeout, func(s *host.Stats) *uint64 { return &s.UnreachableTimeout }},
+		"internal": {&fakeagent.Trouble{Error: codes.Internal, Message: "broken"}, host.Soon, host.UnreachableAgentError, func(s *host.Stats) *uint64 { return &s.UnreachableAgentError }},
+		"garbage":  {&fakeagent.Trouble{Garbage: true}, host.Soon, host.UnreachableAgentError, func(s *host.Stats) *uint64 { return &s.UnreachableAgentError }},
+		"refused":  {&fakeagent.Trouble{Error: codes.Unauthenticated, Message: "no key"}, host.Soon, host.UnreachableMisconfigured, func(s *host.Stats) *uint64 { return &s.UnreachableMisconfigured }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			var client handle
+			host.NoLeak(t)
+			var client host.Handle
 			if test.trouble == nil {
-				client = openClient(t, optionsFor(closedAddress(t)))
+				client = host.OpenClient(t, host.OptionsFor(host.ClosedAddress(t)))
 			} else {
-				agent := startAgent(t)
+				agent := host.StartAgent(t)
 				agent.Set(fakeagent.Behaviour{Check: *test.trouble})
-				client = readyClient(t, agent)
+				client = host.ReadyClient(t, agent)
 			}
-			for ramp, want := range map[int32]decision{
-				0: {decision: unreachable, shouldRun: 1, httpStatus: 200},
-				1: {decision: unreachable, shouldRun: 0, httpStatus: 503},
+			for ramp, want := range map[int32]host.Decision{
+				0: {Decision: host.Unreachable, ShouldRun: 1, HTTPStatus: 200},
+				1: {Decision: host.Unreachable, ShouldRun: 0, HTTPStatus: 503},
 			} {
-				params := paramsFor("checkout")
-				params.checkTimeoutNS, params.rampMode = int64(test.timeout), ramp
-				flow, decided := start(t, client, params)
-				want.structSize, want.retryAfterNS, want.unreachableReason = decided.structSize, noRetryAfter, test.reason
+				params := host.ParamsFor("checkout")
+				params.CheckTimeoutNS, params.RampMode = int64(test.timeout), ramp
+				flow, decided := host.Start(t, client, params)
+				want.StructSize, want.RetryAfterNS, want.UnreachableReason = decided.StructSize, host.NoRetryAfter, test.reason
 				require.Equal(t, want, *decided)
 
-				reason := newFailure()
-				require.Equal(t, ok, lib.flowError(flow, reason, nil))
-				require.Equal(t, errorUnreachable, reason.code)
-				require.NotEmpty(t, reason.text())
-				require.Equal(t, ok, lib.flowEnd(flow, nil, nil))
+				reason := host.NewFailure()
+				require.Equal(t, host.OK, host.Lib.FlowError(flow, reason, nil))
+				require.Equal(t, host.ErrorUnreachable, reason.Code)
+				require.NotEmpty(t, reason.Text())
+				require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil))
 			}
-			counted := readStats(t, client)
-			require.EqualValues(t, 2, counted.flowsUnreachable)
+			counted := host.ReadStats(t, client)
+			require.EqualValues(t, 2, counted.FlowsUnreachable)
 			require.EqualValues(t, 2, *test.counter(&counted))
 		})
 	}
 }
 
 func TestWaitReadySaysWhatTheConnectionMet(t *testing.T) {
-	client := openClient(t, optionsFor(closedAddress(t)))
-	failed := newFailure()
-	require.Equal(t, errorTimeout, lib.clientWaitReady(client, int64(50*time.Millisecond), failed))
-	require.Contains(t, failed.text(), "50ms")
-	require.Equal(t, errorTimeout, lib.clientWaitReady(client, 0, failed), "0 looks once")
+	client := host.OpenClient(t, host.OptionsFor(host.ClosedAddress(t)))
+	failed := host.NewFailure()
+	require.Equal(t, host.ErrorTimeout, host.Lib.ClientWaitReady(client, int64(50*time.Millisecond), failed))
+	require.Contains(t, failed.Text(), "50ms")
+	require.Equal(t, host.ErrorTimeout, host.Lib.ClientWaitReady(client, 0, failed), "0 looks once")
 }
 
 func TestEndGivesBackInFlightTokens(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
 	agent.Set(fakeagent.Behaviour{InFlight: 2})
-	client := readyClient(t, agent)
-	flow, _ := start(t, client, patient(paramsFor("checkout")))
+	client := host.ReadyClient(t, agent)
+	flow, _ := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
 
-	result := newEndResult()
-	require.Equal(t, pending, lib.flowEndResult(flow, result, nil), "not ended yet")
-	require.Equal(t, ok, lib.flowEnd(flow, result, nil))
-	want := endResult{structSize: result.structSize, flowEndAnswered: 1, referenceCount: 2, returnedCount: 2, reserved: 0}
+	result := host.NewEndResult()
+	require.Equal(t, host.Pending, host.Lib.FlowEndResult(flow, result, nil), "not ended yet")
+	require.Equal(t, host.OK, host.Lib.FlowEnd(flow, result, nil))
+	want := host.EndResult{StructSize: result.StructSize, FlowEndAnswered: 1, ReferenceCount: 2, ReturnedCount: 2, Reserved: 0}
 	require.Equal(t, want, *result)
-	require.Equal(t, ok, lib.flowEndResult(flow, result, nil))
+	require.Equal(t, host.OK, host.Lib.FlowEndResult(flow, result, nil))
 	require.Equal(t, want, *result)
 	require.Len(t, agent.Recorded().FlowEnds, 1)
 	require.Len(t, agent.Recorded().FlowEnds[0].Request.GetInflightRequests(), 2)
 
 	var length uintptr
-	failed := newFailure()
-	require.Equal(t, errorBufferTooSmall, lib.flowEndResponse(flow, nil, 0, &length, failed))
-	require.Contains(t, failed.text(), "buffer")
+	failed := host.NewFailure()
+	require.Equal(t, host.ErrorBufferTooSmall, host.Lib.FlowEndResponse(flow, nil, 0, &length, failed))
+	require.Contains(t, failed.Text(), "buffer")
 	needed := length
 	buffer := make([]byte, needed+1)
-	require.Equal(t, errorBufferTooSmall, lib.flowEndResponse(flow, &buffer[0], needed-1, &length, nil))
+	require.Equal(t, host.ErrorBufferTooSmall, host.Lib.FlowEndResponse(flow, &buffer[0], needed-1, &length, nil))
 	require.Equal(t, make([]byte, needed+1), buffer, "a buffer that is too small is left alone")
 	require.Equal(t, needed, length)
-	require.Equal(t, ok, lib.flowEndResponse(flow, &buffer[0], needed, &length, nil))
+	require.Equal(t, host.OK, host.Lib.FlowEndResponse(flow, &buffer[0], needed, &length, nil))
 	require.Zero(t, buffer[needed], "written behind the capacity")
 	var answer struct {
 		TokenReturnStatuses []struct {
@@ -212,62 +213,62 @@ func TestEndGivesBackInFlightTokens(t *testing.T) {
 }
 
 func TestEndFailsWhenTheAgentDoesNotTakeTokensBack(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
 	agent.Set(fakeagent.Behaviour{InFlight: 1, FlowEnd: fakeagent.Trouble{Hang: true}})
-	options := optionsFor(agent.Address())
-	options.flowEndTimeoutNS = int64(30 * time.Millisecond)
-	client := openClient(t, options)
-	flow, _ := start(t, client, patient(paramsFor("checkout")))
+	options := host.OptionsFor(agent.Address())
+	options.FlowEndTimeoutNS = int64(30 * time.Millisecond)
+	client := host.OpenClient(t, options)
+	flow, _ := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
 
-	result, failed := newEndResult(), newFailure()
-	require.Equal(t, errorUnreachable, lib.flowEnd(flow, result, failed))
-	require.NotEmpty(t, failed.text())
-	require.Zero(t, result.flowEndAnswered)
-	require.Equal(t, errorAlreadyEnded, lib.flowEnd(flow, result, nil), "it is ended all the same")
-	require.Equal(t, errorUnreachable, lib.flowEndResult(flow, result, nil))
-	require.EqualValues(t, 1, readStats(t, client).flowEndsFailed)
+	result, failed := host.NewEndResult(), host.NewFailure()
+	require.Equal(t, host.ErrorUnreachable, host.Lib.FlowEnd(flow, result, failed))
+	require.NotEmpty(t, failed.Text())
+	require.Zero(t, result.FlowEndAnswered)
+	require.Equal(t, host.ErrorAlreadyEnded, host.Lib.FlowEnd(flow, result, nil), "it is ended all the same")
+	require.Equal(t, host.ErrorUnreachable, host.Lib.FlowEndResult(flow, result, nil))
+	require.EqualValues(t, 1, host.ReadStats(t, client).FlowEndsFailed)
 }
 
 func TestFlowEndsOnce(t *testing.T) {
-	client := openClient(t, optionsFor("local:"))
-	flow, _ := start(t, client, paramsFor("checkout"))
-	require.Equal(t, ok, lib.flowSetStatus(flow, flowStatusError, nil))
-	require.Equal(t, ok, lib.flowSetStatus(flow, flowStatusOK, nil))
-	result := newEndResult()
-	require.Equal(t, ok, lib.flowEnd(flow, result, nil))
-	require.Equal(t, *newEndResult(), *result, "it held no tokens")
+	client := host.OpenClient(t, host.OptionsFor("local:"))
+	flow, _ := host.Start(t, client, host.ParamsFor("checkout"))
+	require.Equal(t, host.OK, host.Lib.FlowSetStatus(flow, host.FlowStatusError, nil))
+	require.Equal(t, host.OK, host.Lib.FlowSetStatus(flow, host.FlowStatusOK, nil))
+	result := host.NewEndResult()
+	require.Equal(t, host.OK, host.Lib.FlowEnd(flow, result, nil))
+	require.Equal(t, *host.NewEndResult(), *result, "it held no tokens")
 
-	failed := newFailure()
-	require.Equal(t, errorAlreadyEnded, lib.flowEnd(flow, nil, failed))
-	require.Contains(t, failed.text(), "already ended")
-	require.Equal(t, errorAlreadyEnded, lib.flowSetStatus(flow, flowStatusError, failed))
-	var call handle
-	require.Equal(t, errorAlreadyEnded, lib.flowEndAsync(flow, 0, nil, &call, nil))
+	failed := host.NewFailure()
+	require.Equal(t, host.ErrorAlreadyEnded, host.Lib.FlowEnd(flow, nil, failed))
+	require.Contains(t, failed.Text(), "already ended")
+	require.Equal(t, host.ErrorAlreadyEnded, host.Lib.FlowSetStatus(flow, host.FlowStatusError, failed))
+	var call host.Handle
+	require.Equal(t, host.ErrorAlreadyEnded, host.Lib.FlowEndAsync(flow, 0, nil, &call, nil))
 	require.Zero(t, call)
 
 	var length uintptr = 7
-	require.Equal(t, ok, lib.flowEndResponse(flow, nil, 0, &length, nil))
+	require.Equal(t, host.OK, host.Lib.FlowEndResponse(flow, nil, 0, &length, nil))
 	require.Zero(t, length, "nothing was given back")
-	require.Equal(t, ok, lib.flowDecision(flow, newDecision(), nil), "an ended flow can be read")
-	require.EqualValues(t, 1, readStats(t, client).flowsEnded)
+	require.Equal(t, host.OK, host.Lib.FlowDecision(flow, host.NewDecision(), nil), "an ended flow can be read")
+	require.EqualValues(t, 1, host.ReadStats(t, client).FlowsEnded)
 }
 
 func TestCloseSendsEverySpan(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
-	client := readyClient(t, agent)
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
+	client := host.ReadyClient(t, agent)
 	for number := range 10 {
-		flow, _ := start(t, client, patient(paramsFor("checkout")))
+		flow, _ := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
 		if number%2 == 1 {
-			require.Equal(t, ok, lib.flowSetStatus(flow, flowStatusError, nil))
+			require.Equal(t, host.OK, host.Lib.FlowSetStatus(flow, host.FlowStatusError, nil))
 		}
-		require.Equal(t, ok, lib.flowEnd(flow, nil, nil))
+		require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil))
 	}
-	counted := readStats(t, client)
-	require.EqualValues(t, 10, counted.spansQueued+counted.spansExported)
-	require.Zero(t, counted.spansDropped)
-	closeClient(t, client)
+	counted := host.ReadStats(t, client)
+	require.EqualValues(t, 10, counted.SpansQueued+counted.SpansExported)
+	require.Zero(t, counted.SpansDropped)
+	host.CloseClient(t, client)
 
 	statuses := map[any]int{}
 	for _, span := range agent.Recorded().Spans {
@@ -277,55 +278,57 @@ func TestCloseSendsEverySpan(t *testing.T) {
 }
 
 func TestTelemetryOffSendsNoSpan(t *testing.T) {
-	agent := startAgent(t)
-	options := optionsFor(agent.Address())
-	options.telemetryOff = 1
-	client := openClient(t, options)
-	flow, _ := start(t, client, patient(paramsFor("checkout")))
-	require.Equal(t, ok, lib.flowEnd(flow, nil, nil))
-	closeClient(t, client)
+	agent := host.StartAgent(t)
+	options := host.OptionsFor(agent.Address())
+	options.TelemetryOff = 1
+	client := host.OpenClient(t, options)
+	flow, _ := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
+	require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+	host.CloseClient(t, client)
 	require.Zero(t, agent.Recorded().SpanCount)
 }
 
 func TestCloseSaysHowManySpansWereNotSent(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
 	agent.Set(fakeagent.Behaviour{Export: fakeagent.Trouble{Hang: true}})
-	client := readyClient(t, agent)
-	flow, _ := start(t, client, patient(paramsFor("checkout")))
-	require.Equal(t, ok, lib.flowEnd(flow, nil, nil))
-	failed := newFailure()
-	require.Equal(t, errorTimeout, lib.clientClose(client, int64(50*time.Millisecond), failed))
-	require.Contains(t, failed.text(), "1 span")
-	require.Equal(t, errorInvalidHandle, lib.clientClose(client, 0, nil), "the handle is released all the same")
+	client := host.ReadyClient(t, agent)
+	flow, _ := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
+	require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+	failed := host.NewFailure()
+	require.Equal(t, host.ErrorTimeout, host.Lib.ClientClose(client, int64(50*time.Millisecond), failed))
+	require.Contains(t, failed.Text(), "1 span")
+	require.Equal(t, host.ErrorInvalidHandle, host.Lib.ClientClose(client, 0, nil), "the handle is released all the same")
 }
 
 func TestFlowOutlivesItsClient(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
 	agent.Set(fakeagent.Behaviour{InFlight: 1})
-	client := readyClient(t, agent)
-	flow, decided := start(t, client, patient(paramsFor("checkout")))
-	closeClient(t, client)
+	client := host.ReadyClient(t, agent)
+	flow, decided := host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
+	host.CloseClient(t, client)
 
-	again := newDecision()
-	require.Equal(t, ok, lib.flowDecision(flow, again, nil))
+	again := host.NewDecision()
+	require.Equal(t, host.OK, host.Lib.FlowDecision(flow, again, nil))
 	require.Equal(t, decided, again)
-	require.Equal(t, errorUnreachable, lib.flowEnd(flow, nil, nil), "nobody takes the tokens any more")
+	require.Equal(t, host.ErrorUnreachable, host.Lib.FlowEnd(flow, nil, nil), "nobody takes the tokens any more")
 }
 
 func TestCloseWakesABlockingStart(t *testing.T) {
-	noLeak(t)
-	agent := startAgent(t)
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
 	agent.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Hang: true}})
-	client := readyClient(t, agent)
-	var flow handle
-	decided, failed := newDecision(), newFailure()
-	result := make(chan code)
-	go func() { result <- lib.startFlow(client, patient(paramsFor("checkout")), &flow, decided, failed) }()
-	eventually(t, "the agent is asked", func() bool { return agent.Recorded().CheckCount == 1 })
-	closeClient(t, client)
-	require.Equal(t, ok, <-result, failed.text())
-	require.EqualValues(t, unreachableClosed, decided.unreachableReason)
-	require.Equal(t, ok, lib.flowClose(flow, nil))
+	client := host.ReadyClient(t, agent)
+	var flow host.Handle
+	decided, failed := host.NewDecision(), host.NewFailure()
+	result := make(chan host.Code)
+	go func() {
+		result <- host.Lib.StartFlow(client, host.Patient(host.ParamsFor("checkout")), &flow, decided, failed)
+	}()
+	host.Eventually(t, "the agent is asked", func() bool { return agent.Recorded().CheckCount == 1 })
+	host.CloseClient(t, client)
+	require.Equal(t, host.OK, <-result, failed.Text())
+	require.EqualValues(t, host.UnreachableClosed, decided.UnreachableReason)
+	require.Equal(t, host.OK, host.Lib.FlowClose(flow, nil))
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"unsafe"
+
+	"github.com/libaperture/libaperture/tests/host"
 )
 
 // wrongSize gives a struct a struct_size that no version of it has, or none at all: sometimes NULL takes its place.
@@ -36,11 +38,11 @@ func wrong[T any](r *rand.Rand, made *T) *T {
 }
 
 // wrongText returns a text that is empty, not UTF-8, has a NUL in it, is longer than anything, or has no data.
-func wrongText(r *rand.Rand) text {
+func wrongText(r *rand.Rand) host.Text {
 	some := unsafe.StringData("some text")
-	texts := []text{
-		{}, {nil, 4}, {nil, math.MaxUint64}, {some, 0}, {some, math.MaxUint64}, {some, math.MaxInt32 + 1},
-		textOf("\xff\xfe"), textOf("a\x00b"), textOf("local:\x00"), textOf(" "), textOf("\U0001F600"),
+	texts := []host.Text{
+		{}, {Length: 4}, {Length: math.MaxUint64}, {Data: some}, {Data: some, Length: math.MaxUint64}, {Data: some, Length: math.MaxInt32 + 1},
+		host.TextOf("\xff\xfe"), host.TextOf("a\x00b"), host.TextOf("local:\x00"), host.TextOf(" "), host.TextOf("\U0001F600"),
 	}
 	return texts[r.IntN(len(texts))]
 }
@@ -58,48 +60,48 @@ func number[T int32 | int64 | uint64](r *rand.Rand) T {
 }
 
 // spoiltOptions returns options of a client with something wrong in them.
-func (f *fuzzer) spoiltOptions() *clientOptions {
+func (f *fuzzer) spoiltOptions() *host.ClientOptions {
 	r := f.random
-	options := optionsFor(f.agents[r.IntN(len(f.agents))])
-	for _, field := range []*text{&options.address, &options.apiKey, &options.caFile, &options.serverName, &options.userAgent} {
+	options := host.OptionsFor(f.agents[r.IntN(len(f.agents))])
+	for _, field := range []*host.Text{&options.Address, &options.APIKey, &options.CAFile, &options.ServerName, &options.UserAgent} {
 		if r.IntN(5) == 0 {
 			*field = wrongText(r)
 		}
 	}
-	options.flowEndTimeoutNS, options.maxPendingCalls = number[int64](r), number[uint64](r)
-	options.insecure, options.telemetryOff = number[int32](r), number[int32](r)
+	options.FlowEndTimeoutNS, options.MaxPendingCalls = number[int64](r), number[uint64](r)
+	options.Insecure, options.TelemetryOff = number[int32](r), number[int32](r)
 	return wrong(r, options)
 }
 
 // spoiltParams returns parameters of a flow with something wrong in them.
-func (f *fuzzer) spoiltParams() *flowParams {
+func (f *fuzzer) spoiltParams() *host.FlowParams {
 	r := f.random
-	params := paramsFor("checkout", "user_id", user(r.IntN(100)))
+	params := host.ParamsFor("checkout", "user_id", user(r.IntN(100)))
 	if r.IntN(3) == 0 {
-		params.controlPoint = wrongText(r)
+		params.ControlPoint = wrongText(r)
 	}
 	switch r.IntN(5) {
 	case 0:
-		params.labels = nil
+		params.Labels = nil
 	case 1:
-		params.labelCount = uintptr(1<<20 + number[uint64](r)>>1) // more than there can be
+		params.LabelCount = uintptr(1<<20 + number[uint64](r)>>1) // more than there can be
 	case 2:
-		params.labels, params.labelCount = &label{key: wrongText(r), value: wrongText(r)}, 1
+		params.Labels, params.LabelCount = &host.Label{Key: wrongText(r), Value: wrongText(r)}, 1
 	}
 	// Long waits are not wrong, and would make the fuzz slow.
-	params.checkTimeoutNS = min(number[int64](r), 1_000_000)
-	params.rampMode = number[int32](r)
+	params.CheckTimeoutNS = min(number[int64](r), 1_000_000)
+	params.RampMode = number[int32](r)
 	if r.IntN(4) == 0 {
-		params.reserved = r.Uint32()
+		params.Reserved = r.Uint32()
 	}
 	return wrong(r, params)
 }
 
 // wrongStep makes one call whose arguments are most likely wrong, and returns its code.
-func (f *fuzzer) wrongStep() code {
+func (f *fuzzer) wrongStep() host.Code {
 	r, any := f.random, f.pool.pick(f.random)
-	failed := wrong(r, newFailure())
-	var first, second handle
+	failed := wrong(r, host.NewFailure())
+	var first, second host.Handle
 	defer func() { f.pool.put(first, second) }()
 	flow, call := &first, &second
 	if r.IntN(3) == 0 {
@@ -111,60 +113,60 @@ func (f *fuzzer) wrongStep() code {
 	waits := min(number[int64](r), 1_000_000)
 	switch r.IntN(17) {
 	case 0:
-		return lib.newClient(f.spoiltOptions(), flow, failed)
+		return host.Lib.NewClient(f.spoiltOptions(), flow, failed)
 	case 1:
-		return lib.clientWaitReady(any, waits, failed)
+		return host.Lib.ClientWaitReady(any, waits, failed)
 	case 2:
-		return lib.clientWaitReadyAsync(any, number[int64](r), r.Uint64(), call, failed)
+		return host.Lib.ClientWaitReadyAsync(any, number[int64](r), r.Uint64(), call, failed)
 	case 3:
-		return lib.clientStats(any, wrong(r, &stats{structSize: unsafe.Sizeof(stats{})}), failed)
+		return host.Lib.ClientStats(any, wrong(r, &host.Stats{StructSize: unsafe.Sizeof(host.Stats{})}), failed)
 	case 4:
-		return lib.startFlow(any, f.spoiltParams(), flow, wrong(r, newDecision()), failed)
+		return host.Lib.StartFlow(any, f.spoiltParams(), flow, wrong(r, host.NewDecision()), failed)
 	case 5:
-		return lib.startFlowAsync(any, f.spoiltParams(), r.Uint64(), flow, wrong(r, newDecision()), call, failed)
+		return host.Lib.StartFlowAsync(any, f.spoiltParams(), r.Uint64(), flow, wrong(r, host.NewDecision()), call, failed)
 	case 6:
-		return lib.flowShouldRun(any, nil, failed)
+		return host.Lib.FlowShouldRun(any, nil, failed)
 	case 7:
-		return lib.flowDecision(any, wrong(r, newDecision()), failed)
+		return host.Lib.FlowDecision(any, wrong(r, host.NewDecision()), failed)
 	case 8:
-		return lib.flowError(any, wrong(r, newFailure()), failed)
+		return host.Lib.FlowError(any, wrong(r, host.NewFailure()), failed)
 	case 9:
-		return lib.flowSetStatus(any, number[int32](r), failed)
+		return host.Lib.FlowSetStatus(any, number[int32](r), failed)
 	case 10:
-		return lib.flowEndResult(any, wrong(r, newEndResult()), failed)
+		return host.Lib.FlowEndResult(any, wrong(r, host.NewEndResult()), failed)
 	case 11:
 		var length uintptr
-		return lib.flowEndResponse(any, nil, uintptr(r.IntN(3)), &length, failed)
+		return host.Lib.FlowEndResponse(any, nil, uintptr(r.IntN(3)), &length, failed)
 	case 12:
 		var count uintptr
-		batch := withTail[completion]{}
-		batch.known.structSize = uintptr(r.IntN(int(unsafe.Sizeof(batch.known)) + 2))
-		got := lib.clientPoll(any, &batch.known, uintptr(r.IntN(2)), &count, failed)
-		if got == ok && count == 1 {
-			f.pool.put(batch.known.flow)
+		batch := withTail[host.Completion]{}
+		batch.known.StructSize = uintptr(r.IntN(int(unsafe.Sizeof(batch.known)) + 2))
+		got := host.Lib.ClientPoll(any, &batch.known, uintptr(r.IntN(2)), &count, failed)
+		if got == host.OK && count == 1 {
+			f.pool.put(batch.known.Flow)
 		}
 		return got
 	case 13:
-		done := wrong(r, newCompletion())
-		got := lib.callWait(any, waits, done, failed)
-		if got == ok {
-			f.pool.put(done.flow)
+		done := wrong(r, host.NewCompletion())
+		got := host.Lib.CallWait(any, waits, done, failed)
+		if got == host.OK {
+			f.pool.put(done.Flow)
 		}
 		return got
 	case 14:
-		return lib.configure(f.spoiltProcessOptions(), failed)
+		return host.Lib.Configure(f.spoiltProcessOptions(), failed)
 	case 15:
-		return lib.protectSignalHandlers(failed)
+		return host.Lib.ProtectSignalHandlers(failed)
 	default:
-		return lib.clientCompletionFD(any, nil, failed)
+		return host.Lib.ClientCompletionFD(any, nil, failed)
 	}
 }
 
 // spoiltProcessOptions returns options that are refused: those that are right would change the process of the tests.
-func (f *fuzzer) spoiltProcessOptions() *processOptions {
+func (f *fuzzer) spoiltProcessOptions() *host.ProcessOptions {
 	r := f.random
-	options := newProcessOptions()
-	options.logFD, options.logLevel = -1-r.Int32N(math.MaxInt32), number[int32](r)
-	options.maxProcs, options.leaveSignalHandlers = number[int32](r), number[int32](r)
+	options := host.NewProcessOptions()
+	options.LogFD, options.LogLevel = -1-r.Int32N(math.MaxInt32), number[int32](r)
+	options.MaxProcs, options.LeaveSignalHandlers = number[int32](r), number[int32](r)
 	return wrong(r, options)
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/libaperture/libaperture/tests/fakeagent"
+	"github.com/libaperture/libaperture/tests/host"
 )
 
 // fuzzPool is what the goroutines of a fuzz share: handles of all kinds, live and stale.
 type fuzzPool struct {
 	mu      sync.Mutex
-	handles []handle
+	handles []host.Handle
 }
 
-func (p *fuzzPool) put(opened ...handle) {
+func (p *fuzzPool) put(opened ...host.Handle) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, number := range opened {
@@ -30,14 +31,14 @@ func (p *fuzzPool) put(opened ...handle) {
 }
 
 // pick returns a handle that is live, stale, of any kind, or invented.
-func (p *fuzzPool) pick(random *rand.Rand) handle {
+func (p *fuzzPool) pick(random *rand.Rand) host.Handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case random.IntN(20) == 0:
-		return handle(random.Uint64())
+		return host.Handle(random.Uint64())
 	case random.IntN(20) == 0:
-		return handle(random.Uint64() >> random.IntN(64))
+		return host.Handle(random.Uint64() >> random.IntN(64))
 	case len(p.handles) == 0:
 		return 0
 	}
@@ -57,84 +58,84 @@ type fuzzer struct {
 }
 
 // step makes one call and returns its code.
-func (f *fuzzer) step() code {
+func (f *fuzzer) step() host.Code {
 	if f.random.IntN(4) == 0 {
 		return f.wrongStep()
 	}
 	r, any := f.random, f.pool.pick(f.random)
-	failed := newFailure()
+	failed := host.NewFailure()
 	if r.IntN(3) == 0 {
 		failed = nil
 	}
-	var first, second handle
+	var first, second host.Handle
 	defer func() { f.pool.put(first, second) }()
 	switch r.IntN(24) {
 	case 0:
-		options := optionsFor(f.agents[r.IntN(len(f.agents))])
-		options.maxPendingCalls = uint64(r.IntN(50))
-		options.flowEndTimeoutNS = int64(10 * time.Millisecond)
-		return lib.newClient(options, &first, failed)
+		options := host.OptionsFor(f.agents[r.IntN(len(f.agents))])
+		options.MaxPendingCalls = uint64(r.IntN(50))
+		options.FlowEndTimeoutNS = int64(10 * time.Millisecond)
+		return host.Lib.NewClient(options, &first, failed)
 	case 1:
-		return lib.clientWaitReady(any, int64(r.IntN(2_000_000)), failed)
+		return host.Lib.ClientWaitReady(any, int64(r.IntN(2_000_000)), failed)
 	case 2:
-		return lib.clientWaitReadyAsync(any, int64(r.IntN(2_000_000)), r.Uint64(), &second, failed)
+		return host.Lib.ClientWaitReadyAsync(any, int64(r.IntN(2_000_000)), r.Uint64(), &second, failed)
 	case 3:
-		return lib.clientStats(any, &stats{structSize: unsafe.Sizeof(stats{})}, failed)
+		return host.Lib.ClientStats(any, &host.Stats{StructSize: unsafe.Sizeof(host.Stats{})}, failed)
 	case 4:
 		if r.IntN(10) == 0 {
-			return lib.clientClose(any, int64(time.Millisecond), failed)
+			return host.Lib.ClientClose(any, int64(time.Millisecond), failed)
 		}
-		return lib.clientClose(any, -1, failed)
+		return host.Lib.ClientClose(any, -1, failed)
 	case 5:
 		if r.IntN(10) == 0 {
-			return lib.clientCloseAsync(any, int64(time.Millisecond), r.Uint64(), &second, failed)
+			return host.Lib.ClientCloseAsync(any, int64(time.Millisecond), r.Uint64(), &second, failed)
 		}
-		return lib.clientCloseAsync(any, 0, 0, nil, failed)
+		return host.Lib.ClientCloseAsync(any, 0, 0, nil, failed)
 	case 6, 7:
-		params := paramsFor("checkout", "user_id", user(r.IntN(100)))
-		params.checkTimeoutNS, params.rampMode = int64(r.IntN(5_000_000)), int32(r.IntN(3))
-		return lib.startFlow(any, params, &first, newDecision(), failed)
+		params := host.ParamsFor("checkout", "user_id", user(r.IntN(100)))
+		params.CheckTimeoutNS, params.RampMode = int64(r.IntN(5_000_000)), int32(r.IntN(3))
+		return host.Lib.StartFlow(any, params, &first, host.NewDecision(), failed)
 	case 8, 9, 10, 11:
-		params := paramsFor("checkout", "user_id", user(r.IntN(100)))
-		params.checkTimeoutNS = int64(r.IntN(5_000_000))
-		return lib.startFlowAsync(any, params, r.Uint64(), &first, nil, &second, failed)
+		params := host.ParamsFor("checkout", "user_id", user(r.IntN(100)))
+		params.CheckTimeoutNS = int64(r.IntN(5_000_000))
+		return host.Lib.StartFlowAsync(any, params, r.Uint64(), &first, nil, &second, failed)
 	case 12:
 		var run int32
-		return lib.flowShouldRun(any, &run, failed)
+		return host.Lib.FlowShouldRun(any, &run, failed)
 	case 13:
-		return lib.flowDecision(any, newDecision(), failed)
+		return host.Lib.FlowDecision(any, host.NewDecision(), failed)
 	case 14:
-		return lib.flowError(any, newFailure(), failed)
+		return host.Lib.FlowError(any, host.NewFailure(), failed)
 	case 15:
-		return lib.flowSetStatus(any, int32(r.IntN(4)-1), failed)
+		return host.Lib.FlowSetStatus(any, int32(r.IntN(4)-1), failed)
 	case 16:
-		return lib.flowEnd(any, newEndResult(), failed)
+		return host.Lib.FlowEnd(any, host.NewEndResult(), failed)
 	case 17:
-		return lib.flowEndAsync(any, r.Uint64(), nil, &second, failed)
+		return host.Lib.FlowEndAsync(any, r.Uint64(), nil, &second, failed)
 	case 18:
-		return lib.flowEndResult(any, nil, failed)
+		return host.Lib.FlowEndResult(any, nil, failed)
 	case 19:
 		var length uintptr
 		buffer := make([]byte, 1+r.IntN(300))
-		return lib.flowEndResponse(any, &buffer[0], uintptr(len(buffer)), &length, failed)
+		return host.Lib.FlowEndResponse(any, &buffer[0], uintptr(len(buffer)), &length, failed)
 	case 20:
-		return lib.flowClose(any, failed)
+		return host.Lib.FlowClose(any, failed)
 	case 21:
 		var count uintptr
-		batch := make([]completion, 1+r.IntN(20))
-		batch[0].structSize = unsafe.Sizeof(completion{})
-		got := lib.clientPoll(any, &batch[0], uintptr(len(batch)), &count, failed)
+		batch := make([]host.Completion, 1+r.IntN(20))
+		batch[0].StructSize = unsafe.Sizeof(host.Completion{})
+		got := host.Lib.ClientPoll(any, &batch[0], uintptr(len(batch)), &count, failed)
 		for _, done := range batch[:count] {
-			f.pool.put(done.flow)
+			f.pool.put(done.Flow)
 		}
 		return got
 	case 22:
-		done := newCompletion()
-		got := lib.callWait(any, int64(r.IntN(1_000_000)), done, failed)
-		f.pool.put(done.flow)
+		done := host.NewCompletion()
+		got := host.Lib.CallWait(any, int64(r.IntN(1_000_000)), done, failed)
+		f.pool.put(done.Flow)
 		return got
 	default:
-		return lib.callCancel(any, failed)
+		return host.Lib.CallCancel(any, failed)
 	}
 }
 
@@ -151,13 +152,13 @@ func fuzzTime(t *testing.T) time.Duration {
 }
 
 func TestCallsInRandomOrder(t *testing.T) {
-	before := lib.liveHandles()
-	agent := startAgent(t)
+	before := host.Lib.LiveHandles()
+	agent := host.StartAgent(t)
 	agent.Set(fakeagent.Behaviour{InFlight: 1})
-	slow := startAgent(t)
+	slow := host.StartAgent(t)
 	slow.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Delay: time.Millisecond}})
 	addresses := []string{
-		"local:", "local:" + writeFile(t, onePerHour), agent.Address(), agent.Address(), slow.Address(), closedAddress(t), "nonsense",
+		"local:", "local:" + host.WriteFile(t, host.OnePerHour), agent.Address(), agent.Address(), slow.Address(), host.ClosedAddress(t), "nonsense",
 	}
 	pool := &fuzzPool{}
 	seed := rand.Uint64()
@@ -165,11 +166,11 @@ func TestCallsInRandomOrder(t *testing.T) {
 	until := time.Now().Add(fuzzTime(t))
 	var workers sync.WaitGroup
 	var mu sync.Mutex
-	codes := map[code]int{}
+	codes := map[host.Code]int{}
 	for worker := range uint64(4) {
 		workers.Go(func() {
 			fuzz := fuzzer{random: rand.New(rand.NewPCG(seed, worker)), pool: pool, agents: addresses}
-			got := map[code]int{}
+			got := map[host.Code]int{}
 			for time.Now().Before(until) {
 				got[fuzz.step()]++
 			}
@@ -181,23 +182,23 @@ func TestCallsInRandomOrder(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	require.Zero(t, codes[errorInternal], "a panic was caught: %v", codes)
-	for _, expected := range []code{ok, pending, errorInvalidArgument, errorInvalidHandle, errorAlreadyEnded} {
+	require.Zero(t, codes[host.ErrorInternal], "a panic was caught: %v", codes)
+	for _, expected := range []host.Code{host.OK, host.Pending, host.ErrorInvalidArgument, host.ErrorInvalidHandle, host.ErrorAlreadyEnded} {
 		require.NotZero(t, codes[expected], "the fuzz reached too little: %v", codes)
 	}
 
 	// Closing every handle that was ever seen closes what is open; a close that is under way takes a moment.
-	eventually(t, "everything closes", func() bool {
+	host.Eventually(t, "everything closes", func() bool {
 		for _, number := range pool.handles {
-			lib.clientClose(number, int64(time.Millisecond), nil)
+			host.Lib.ClientClose(number, int64(time.Millisecond), nil)
 		}
 		for _, number := range pool.handles {
-			lib.flowClose(number, nil)
-			done := newCompletion()
-			if lib.callWait(number, 0, done, nil) == ok {
-				lib.flowClose(done.flow, nil)
+			host.Lib.FlowClose(number, nil)
+			done := host.NewCompletion()
+			if host.Lib.CallWait(number, 0, done, nil) == host.OK {
+				host.Lib.FlowClose(done.Flow, nil)
 			}
 		}
-		return lib.liveHandles() == before
+		return host.Lib.LiveHandles() == before
 	})
 }

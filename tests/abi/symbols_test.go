@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/libaperture/libaperture/tests/host"
 )
 
 const symbolVersion = "APERTURE_0"
@@ -18,7 +20,7 @@ var apiFunction = regexp.MustCompile(`(?m)^APERTURE_API .*?\b(aperture_[a-z_]+)\
 
 func readHeader(t *testing.T) string {
 	t.Helper()
-	header, err := os.ReadFile(fromRoot("include", "aperture.h"))
+	header, err := os.ReadFile(host.FromRoot("include", "aperture.h"))
 	require.NoError(t, err)
 	return string(header)
 }
@@ -36,7 +38,7 @@ func headerFunctions(t *testing.T) []string {
 
 func openLibrary(t *testing.T) *elf.File {
 	t.Helper()
-	file, err := elf.Open(libraryPath())
+	file, err := elf.Open(host.LibraryPath())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	return file
@@ -59,10 +61,10 @@ func TestSymbolsAreExactlyThoseOfTheHeader(t *testing.T) {
 	}
 	slices.Sort(exported)
 
-	fromLayout := slices.Sorted(slices.Values(readLayout(t).Functions))
+	fromLayout := slices.Sorted(slices.Values(host.ReadLayout(t).Functions))
 	require.Equal(t, headerFunctions(t), exported, "include/aperture.h against the library")
 	require.Equal(t, fromLayout, exported, "layout.json against the library")
-	require.Equal(t, slices.Sorted(maps.Keys(lib.bindings())), exported, "these tests against the library")
+	require.Equal(t, slices.Sorted(maps.Keys(host.Lib.Bindings())), exported, "these tests against the library")
 }
 
 func TestDynamicSection(t *testing.T) {

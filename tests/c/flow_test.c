@@ -6,30 +6,17 @@
  * POLICIES is a local: address whose policies give a gold user eight checkouts; DOWN is the address of an agent that is
  * down. An agent that is down is what makes calls pending here: a local address decides at once.
  */
-#include <aperture.h>
-
+#define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "host.h"
 
 #define THREADS 8
 #define FLOWS 200   /* of each thread */
 #define CAPACITY 8  /* of a gold user's bucket */
 #define PENDING 32
-#define SECOND INT64_C(1000000000)
-
-static aperture_client client_for(const char *address) {
-    aperture_client_options options = APERTURE_CLIENT_OPTIONS_INIT;
-    aperture_error error = APERTURE_ERROR_INIT;
-    aperture_client client = NULL;
-    options.address = aperture_text_of(address);
-    options.insecure = 1;
-    CHECK_OK(aperture_new_client(&options, &client, &error), error);
-    CHECK(client != NULL);
-    return client;
-}
 
 struct worker {
     aperture_client client;

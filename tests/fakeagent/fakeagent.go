@@ -5,7 +5,9 @@ package fakeagent
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -34,6 +36,10 @@ type Options struct {
 	// Keep is how many calls and spans of each kind are remembered in detail; the rest is only counted. 0 is 10,000, and
 	// a negative number remembers none.
 	Keep int
+	// ObeyLabels lets each flow choose how its Check is answered, with the labels LabelAnswer and so on.
+	ObeyLabels bool
+	// Journal gets a record of every answer before it is sent, for an agent that is going to be killed; nil for none.
+	Journal io.Writer
 }
 
 // Behaviour says how calls are answered. The zero value accepts every flow.
@@ -84,6 +90,7 @@ type Agent struct {
 	served    chan struct{} // closed when the server has stopped serving
 	behaviour atomic.Pointer[Behaviour]
 	requestID atomic.Uint64
+	journal   journal
 
 	mu       sync.Mutex
 	recorded Recording
@@ -105,6 +112,7 @@ func Start(options Options) (*Agent, error) {
 		return nil, fmt.Errorf("fake agent: %w", err)
 	}
 	a := &Agent{options: options, address: listener.Addr().String(), served: make(chan struct{})}
+	a.journal.out = options.Journal
 	if network == "unix" {
 		a.address = options.Address
 	}
@@ -114,6 +122,7 @@ func Start(options Options) (*Agent, error) {
 		grpc.UnaryInterceptor(a.intercept),
 		grpc.ForceServerCodecV2(newGarbageCodec()),
 		grpc.NumStreamWorkers(2),
+		grpc.WaitForHandlers(true), // what is still answered when the agent stops is recorded before Stop returns
 	}
 	if options.TLS != nil {
 		serverOptions = append(serverOptions, grpc.Creds(credentials.NewTLS(options.TLS)))
@@ -186,12 +195,32 @@ type flowControl struct {
 
 func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) (*checkv1.CheckResponse, error) {
 	a := s.agent
-	behaviour := a.behaviour.Load()
 	a.recordCheck(ctx, request)
-	if err := behaviour.Check.suffer(ctx); err != nil {
+	response, err := a.decide(ctx, request)
+	if err != nil {
 		if ctx.Err() != nil {
 			a.recordCancelled()
 		}
+		_ = a.journal.record(JournalFailed, 0) // the caller is told no decision
+		return nil, err
+	}
+	kind := JournalAccepted
+	if response.GetDecisionType() == checkv1.CheckResponse_DECISION_TYPE_REJECTED {
+		kind = JournalRejected
+	}
+	return response, a.journal.record(kind, 0)
+}
+
+// decide returns the answer to a Check.
+func (a *Agent) decide(ctx context.Context, request *checkv1.CheckRequest) (*checkv1.CheckResponse, error) {
+	behaviour := *a.behaviour.Load()
+	if a.options.ObeyLabels {
+		var err error
+		if behaviour, err = behaviour.obey(request.GetLabels()); err != nil {
+			return nil, err
+		}
+	}
+	if err := behaviour.Check.suffer(ctx); err != nil {
 		return nil, err
 	}
 	response := behaviour.Response
@@ -214,7 +243,7 @@ func (s *flowControl) FlowEnd(ctx context.Context, request *checkv1.FlowEndReque
 	for _, ref := range request.GetInflightRequests() {
 		response.TokenReturnStatuses = append(response.TokenReturnStatuses, &checkv1.TokenReturnStatus{InflightRequestRef: ref, Returned: true})
 	}
-	return response, nil
+	return response, s.agent.journal.record(JournalFlowEnd, 0)
 }
 
 func (a *Agent) export(ctx context.Context, request *tracev1.TracesData) (any, error) {
@@ -223,5 +252,20 @@ func (a *Agent) export(ctx context.Context, request *tracev1.TracesData) (any, e
 		return nil, err
 	}
 	a.recordSpans(ctx, request)
-	return partialSuccess(behaviour.RejectSpans), nil
+	return partialSuccess(behaviour.RejectSpans), a.journal.record(JournalSpan, spanIDs(request)...)
+}
+
+// spanIDs returns the ids of the spans as numbers.
+func spanIDs(request *tracev1.TracesData) []uint64 {
+	var ids []uint64
+	for _, resource := range request.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			for _, span := range scope.GetSpans() {
+				var id [8]byte
+				copy(id[:], span.GetSpanId())
+				ids = append(ids, binary.LittleEndian.Uint64(id[:]))
+			}
+		}
+	}
+	return ids
 }

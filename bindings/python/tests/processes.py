@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[3]
 BUILD = ROOT / "build"
 DEADLINE = 30  # seconds; only a hang takes that long
 
+# Python with every warning and every check, except what -X dev adds: asyncio complains there of a slow machine.
+PYTHON = (sys.executable, "-W", "default", "-X", "faulthandler")
+
 
 class Server:
     """A program that prints its address when it is ready, for as long as a with block runs."""
@@ -42,6 +45,11 @@ class Server:
             self._process.send_signal(signal.SIGTERM)
             self.output, _ = self._process.communicate(timeout=DEADLINE)
 
+    def kill(self) -> None:
+        """End the program at once, with all its connections."""
+        self._process.kill()
+        self._process.communicate(timeout=DEADLINE)
+
     def __enter__(self) -> "Server":
         return self
 
@@ -70,14 +78,16 @@ class FakeAgent(Server):
         return summary
 
 
-def run_python(code: str, *arguments: str, env: Optional[dict[str, str]] = None) -> "subprocess.CompletedProcess[str]":
+def run_python(
+    code: str, *arguments: str, env: Optional[dict[str, str]] = None, timeout: float = DEADLINE
+) -> "subprocess.CompletedProcess[str]":
     """Run Python code in a process of its own, with the package on its path."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code, *arguments],
+        [*PYTHON, "-c", code, *arguments],
         env=python_environment(env),
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=timeout,
         check=False,
     )
 
@@ -85,7 +95,7 @@ def run_python(code: str, *arguments: str, env: Optional[dict[str, str]] = None)
 def start_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
     """Start Python code in a process of its own, with the package on its path."""
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", code, *arguments],
+        [*PYTHON, "-c", code, *arguments],
         env=python_environment(None),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,4 +105,5 @@ def start_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
 
 def python_environment(more: Optional[dict[str, str]]) -> dict[str, str]:
     """Return an environment with nothing of this one but what a program needs."""
-    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "bindings" / "python" / "src"), **(more or {})}
+    package = str(ROOT / "bindings" / "python" / "src")
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": package, "PYTHONMALLOC": "debug", **(more or {})}

@@ -218,7 +218,7 @@ def test_stale_and_invented_handles_are_refused(limited: ApertureClient, policy_
     flow = limited.start_flow("checkout")
     stale = flow._handle
     del flow
-    for handle in (0, 1, stale, stale + 1, limited._handle, 2**64 - 1):
+    for handle in (0, 1, stale, stale + 1, limited._queue.client, 2**64 - 1):
         assert library.flow_set_status(handle, 0, None) == Code.ERROR_INVALID_HANDLE
         assert library.flow_end(handle, None, None) == Code.ERROR_INVALID_HANDLE
         assert library.flow_close(handle, None) == Code.ERROR_INVALID_HANDLE

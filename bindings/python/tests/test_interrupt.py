@@ -1,4 +1,4 @@
-"""Ctrl-C takes effect at once, whatever the library waits for; and what the end of a process does."""
+"""Ctrl-C takes effect at once, whatever the library waits for."""
 
 import json
 import signal
@@ -6,7 +6,6 @@ import subprocess
 import time
 from typing import Callable
 
-import pytest
 from processes import DEADLINE, FakeAgent, run_python, start_python
 
 StartAgent = Callable[..., FakeAgent]
@@ -135,70 +134,6 @@ print(started > 0, _library.load().live_handles())
     # An exception inside a finalizer, which Python can only report, costs the handle of that flow.
     ignored = done.stderr.count("Exception ignored in: <function Flow.__del__")
     assert int(done.stdout.split()[1]) <= ignored, done.stderr
-
-
-@pytest.mark.parametrize(
-    "ending",
-    [
-        "pass",
-        "del client",
-        "raise SystemExit(0)",
-        "import os; sys.stdout.flush(); os._exit(0)",
-        "globals()['keep'] = [client, client.start_flow('checkout')]",
-        "threading.Thread(target=client.start_flow, args=('checkout', forever), daemon=True).start(); time.sleep(0.2)",
-    ],
-)
-def test_a_process_ends_at_once_without_a_close(agent: StartAgent, ending: str) -> None:
-    code = f"""
-import sys, threading, time, warnings
-from datetime import timedelta
-from aperture_sdk.client import ApertureClient, FlowParams
-warnings.simplefilter("ignore")
-forever = FlowParams(check_timeout=timedelta(0))
-client = ApertureClient.new_client(address=sys.argv[1], insecure=True)
-client.wait_ready(30)
-print("ready", flush=True)
-{ending}
-"""
-    fake = agent("-hang") if "Thread" in ending else agent()
-    done = run_python(code, fake.address)
-    assert (done.stdout, done.stderr, done.returncode) == ("ready\n", "", 0)
-
-
-def test_telemetry_is_sent_at_exit_when_nobody_closes_the_client(agent: StartAgent) -> None:
-    fake = agent()
-    code = """
-import sys
-from datetime import timedelta
-from aperture_sdk.client import ApertureClient, FlowParams
-client = ApertureClient.new_client(address=sys.argv[1], insecure=True)
-client.wait_ready(30)
-client.start_flow("checkout", FlowParams(check_timeout=timedelta(seconds=30))).end()
-"""
-    done = run_python(code, fake.address)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert fake.report()["span_count"] == 1
-
-
-def test_a_close_that_was_not_awaited_is_finished_at_exit(agent: StartAgent) -> None:
-    fake = agent("-export-delay", "300ms")
-    code = """
-import asyncio, sys
-from datetime import timedelta
-from aperture_sdk.client import ApertureClient, FlowParams
-
-async def main():
-    client = ApertureClient.new_client(address=sys.argv[1], insecure=True)
-    await client.wait_ready(30)
-    flow = await client.start_flow("checkout", FlowParams(check_timeout=timedelta(seconds=30)))
-    await flow.end()
-    client.close()
-
-asyncio.run(main())
-"""
-    done = run_python(code, fake.address)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert fake.report()["span_count"] == 1
 
 
 def test_nothing_is_written_to_stdout_or_stderr(closed_port: str) -> None:

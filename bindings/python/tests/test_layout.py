@@ -12,6 +12,7 @@ from aperture_sdk import _abi, _library
 from aperture_sdk._memory import _FLOW_PARAMS, _FLOW_PARAMS_SIZE, DECISION
 from aperture_sdk.client import Stats
 from aperture_sdk.flow import FlowDecision, FlowStatus, RejectReason, UnreachableReason
+from aperture_sdk.process import LogLevel
 
 LAYOUT: dict[str, Any] = json.loads((ROOT / "tests" / "layout" / "layout.json").read_text())
 
@@ -52,8 +53,10 @@ def test_every_function_is_used_by_the_package() -> None:
     names = {getattr(function, "__name__", "") for function in bound}
     # Everything else can be had from what the package reads anyway.
     unused = {"aperture_error_name", "aperture_flow_should_run"}
-    # The options of the process are to come.
-    unused |= {"aperture_configure", "aperture_protect_signal_handlers"}
+    # Python installs its handlers with the flag, and a C program that embeds it can call the library itself.
+    unused.add("aperture_protect_signal_handlers")
+    # Nothing ends a thread of Python from outside.
+    unused.add("aperture_close_clients_with_thread")
     assert set(LAYOUT["functions"]) - names == unused
 
 
@@ -69,5 +72,6 @@ def test_the_types_of_the_package_have_the_values_of_the_abi() -> None:
         (FlowStatus, "FLOW_STATUS_", "flow_status"),
         (RejectReason, "REJECT_REASON_", "reject_reason"),
         (UnreachableReason, "UNREACHABLE_REASON_", "unreachable_reason"),
+        (LogLevel, "LOG_LEVEL_", "log_level"),
     ):
         assert {prefix + value.name.upper(): value.value for value in mine} == LAYOUT["enums"][name]

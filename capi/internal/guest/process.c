@@ -87,7 +87,8 @@ aperture_code aperture_guest_refuse(const void *handle, const char *name, apertu
     if (!aperture_guest_usable(error)) {
         return APERTURE_ERROR_INVALID_ARGUMENT;
     }
-    if (handle != NULL && aperture_guest_was_started()) {
+    /* A copy of the library has given out no handle before its runtime starts, so whoever has one is a child. */
+    if (handle != NULL && (aperture_guest_was_started() || aperture_guest_image() > 0)) {
         return aperture_guest_fail(error, APERTURE_ERROR_FORKED,
             "%s: belongs to the process that this one was forked from; make a new client in this process", name);
     }

@@ -280,11 +280,17 @@ func TestChangeDoesNotWaitForAReaderThatIsStuck(t *testing.T) {
 			assert.Less(t, time.Since(begin), soon, "it waits for the reader")
 			s.Logger().Info("next")
 			lines := bufio.NewReader(next)
-			for !strings.Contains(readLine(t, lines), "next") {
+			seen := ""
+			for !strings.Contains(seen, "msg=next") {
+				seen += readLine(t, lines)
 			}
+			assert.Equal(t, !stuckInWrite, strings.Contains(seen, `msg="lines were dropped" count=1`), "what became of the line")
 			// What was under way ends now, and goes nowhere else.
 			_, err := io.CopyN(io.Discard, reader, int64(garbage))
 			require.NoError(t, err)
+			if stuckInWrite {
+				assert.Contains(t, readLine(t, bufio.NewReader(reader)), "msg=line")
+			}
 		})
 	}
 }

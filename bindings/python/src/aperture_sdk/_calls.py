@@ -3,6 +3,9 @@
 A call ends with a completion. Whoever finds it first takes it from the library, an event loop in a batch (Reader) or a
 thread that waits for one call (Call.join), and passes it on to whom it belongs (CallQueue.dispatch). Nothing here is
 done by a thread of the library, and no thread is started.
+
+A forked child has no part in the calls of its parent. There they are over, with the code ERROR_FORKED, and what the
+parent needs to be woken is left alone: see CallQueue.disown.
 """
 
 import asyncio
@@ -32,6 +35,9 @@ _BATCH = 64
 # The codes of calls that went well, as plain numbers: they are compared with in every call.
 OK = int(Code.OK)
 PENDING = int(Code.PENDING)
+
+# What the library answers in a child about everything that its parent made.
+FORKED = int(Code.ERROR_FORKED)
 
 _Result = TypeVar("_Result")
 
@@ -84,8 +90,14 @@ class Call:
         if self.flow and not sys.is_finalizing():
             self._queue.abandon(self.flow)
 
+    def of_parent(self) -> bool:
+        """Say whether the call was begun before a fork, in the parent of this process. Then it is done here."""
+        return self._queue.of_parent()
+
     def __await__(self) -> Generator[Any, None, None]:
         """Wait in the running event loop. If nobody waits any more, the call is cancelled."""
+        if self.of_parent():
+            return
         loop = asyncio.get_running_loop()
         reader = self._queue.watch(self, loop)
         if reader is None:
@@ -114,6 +126,8 @@ class Call:
 
     def join(self) -> None:
         """Wait in this thread."""
+        if self.of_parent():
+            return
         with self._joined():
             while not self.done:
                 self._take()
@@ -141,6 +155,8 @@ class Call:
             code = queue.library.call_wait(self.handle, SLICE_NS, ctypes.byref(completion), None)
             if code == OK:
                 queue.dispatch(completion)
+            elif code == FORKED:
+                queue.disown()
             elif code != Code.ERROR_TIMEOUT:
                 self._was_taken()
         except BaseException:
@@ -151,11 +167,12 @@ class Call:
     def _was_taken(self) -> None:
         """Wait a little for the thread that took the completion, or find that it was lost in a close."""
         queue = self._queue
-        with queue.condition:
+        condition = queue.condition
+        with condition:
             if not self.done and queue.closed and self._joining == 1:
                 self.settle(Code.ERROR_CLOSED, 0)
             elif not self.done:
-                queue.condition.wait(SLICE_NS / 1e9)
+                condition.wait(SLICE_NS / 1e9)
 
     def cancel(self) -> None:
         """End the call early, at the agent too. The completion still comes, without a flow."""
@@ -164,7 +181,8 @@ class Call:
 
     def settle(self, code: int, flow: int) -> None:
         """Say how the call ended, and wake who waits. It may be said again: an interrupt may come in between."""
-        with self._queue.condition:
+        condition = self._queue.condition
+        with condition:
             if not self.done:
                 if self.cancelled:
                     if flow:
@@ -174,7 +192,7 @@ class Call:
                 self.code = code
                 self.flow = flow
                 self.done = True
-            self._queue.condition.notify_all()
+            condition.notify_all()
         for reference in self._readers:
             reader = reference()
             if reader is not None:
@@ -222,6 +240,38 @@ class CallQueue:
         self._entered: dict[int, Call] = {}  # by tag; those with a handle are pending
         self.closed = False
         self._readers: weakref.WeakKeyDictionary[AbstractEventLoop, weakref.ref[Reader]] = weakref.WeakKeyDictionary()
+        self._process = os.getpid()
+        _queues.add(self)
+
+    def of_parent(self) -> bool:
+        """Say whether this was made before a fork, in the parent of this process. Then nothing is pending here.
+
+        Python calls disown in a child, but not when a C program forked around it.
+        """
+        if self._process == os.getpid():
+            return False
+        self.disown()
+        return True
+
+    def disown(self) -> None:
+        """Let go of what belongs to the parent of this process. It does not notice."""
+        self._process = 0
+        self.closed = True
+        # A thread of the parent may have held the lock; here nobody would ever release it.
+        self.condition = threading.Condition()
+        calls = [call for call in self._entered.values() if call.handle and not call.done]
+        self._entered.clear()
+        for call in calls:
+            call.code = FORKED
+            call.done = True
+        readers = [reference() for reference in self._readers.values()]
+        self._readers.clear()
+        for reader in readers:
+            if reader is not None:
+                reader.disown()
+        for call in calls:
+            if call.after is not None:
+                call.after(FORKED)
 
     def keep(self, memory: Memory, loop: Optional[AbstractEventLoop], cancellable: bool) -> Call:
         """Keep the call of the memory, which is pending. The loop will look for its completion."""
@@ -231,7 +281,7 @@ class CallQueue:
         memory.spare = self._enter_call()
         memory.call.value = 0
         if self.closed:
-            call.settle(Code.ERROR_CLOSED, 0)
+            call.settle(FORKED if self.of_parent() else Code.ERROR_CLOSED, 0)
         elif loop is not None:
             try:
                 self.watch(call, loop)
@@ -326,6 +376,8 @@ class CallQueue:
 
     def join_all(self, but: Call) -> None:
         """Wait in this thread for all calls but one."""
+        if self.of_parent():
+            return
         for call in list(self._entered.values()):
             if call is not but and call.handle:
                 call.join()
@@ -347,6 +399,21 @@ class CallQueue:
                 reader.shut()
 
 
+_queues: "weakref.WeakSet[CallQueue]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Disown, in a child, what its parent had open. This starts nothing: most children never use it."""
+    global _queues  # noqa: PLW0603
+    inherited = list(_queues)
+    _queues = weakref.WeakSet()  # the old one may be in the middle of something that no thread will finish
+    for queue in inherited:
+        queue.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class Reader:
     """Looks for completions in one event loop.
 
@@ -366,12 +433,41 @@ class Reader:
     def __del__(
         self, finalizing: Callable[[], bool] = sys.is_finalizing, close: Callable[[int], None] = os.close
     ) -> None:
-        if not finalizing():
-            close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0 and not finalizing():
+            close(descriptor)
+
+    def disown(self) -> None:
+        """Let go of a loop and a descriptor that a child has inherited; those who wait in it find a call that is done.
+
+        The child has the same epoll object as its parent, and what it removed from there would be gone for its parent.
+        So the descriptor is closed first: the loop forgets it then without being able to touch that object. Nothing is
+        read from it either, which would take the wake-up from the parent.
+        """
+        descriptor, self._descriptor = self._descriptor, -1
+        self.removed = True
+        loop = self._loop()
+        waiting = list(self.waiting.values())
+        self.waiting.clear()
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+            # The loop may be closed, or have been in the middle of anything in another thread.
+            with contextlib.suppress(Exception):
+                if loop is not None:
+                    loop.remove_reader(descriptor)
+        for futures in waiting:
+            with contextlib.suppress(Exception):
+                _resolve(futures)
 
     def _ready(self) -> None:
+        if self._queue.of_parent():
+            return
         wanted = bool(self.waiting)
         code = self._queue.drain(self._batch)
+        if code == FORKED:
+            self._queue.disown()
+            return
         if code not in (OK, Code.ERROR_INVALID_HANDLE):
             self._queue.settle_all(code)
         if code != OK or not wanted:
@@ -382,7 +478,7 @@ class Reader:
     def _remove(self) -> None:
         self.removed = True
         loop = self._loop()
-        if loop is not None and not loop.is_closed():
+        if self._descriptor >= 0 and not self._queue.of_parent() and loop is not None and not loop.is_closed():
             loop.remove_reader(self._descriptor)
 
     def shut(self) -> None:

@@ -6,13 +6,13 @@ runtime to fork.
 
 import ctypes
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
 from . import _abi, errors
 from ._abi import Code
+from ._fork import ForkSafeLock
 
 FILE_NAME = "libaperture.so"
 VARIABLE = "APERTURE_LIBRARY"
@@ -36,6 +36,7 @@ class Library:
             raise errors.LibraryError(f"{path} is damaged or was made of other sources: {error}") from error
         self.live_handles: _Function = loaded.aperture_live_handles
         self.abi_version: _Function = loaded.aperture_abi_version
+        self.configure: _Function = loaded.aperture_configure
         self.new_client: _Function = loaded.aperture_new_client
         self.client_wait_ready: _Function = loaded.aperture_client_wait_ready
         self.client_wait_ready_async: _Function = loaded.aperture_client_wait_ready_async
@@ -70,13 +71,16 @@ class Library:
         return errors.from_code(code, text)
 
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _loaded: list[Library] = []  # at most one
 
 
 def load() -> Library:
-    """Return the library, after loading it if nobody did. Raises LibraryError."""
-    with _lock:
+    """Return the library, after loading it if nobody did. Raises LibraryError.
+
+    A forked child uses what its parent loaded: the functions are the same, and know in which process they are.
+    """
+    with _lock.held():
         if not _loaded:
             _refuse_musl()
             _loaded.append(Library(_find()))

@@ -10,6 +10,9 @@
     client.close()
 
 In a running event loop, start_flow and end can be awaited, and then never block it.
+
+A client may be made before a fork and be used in the children too: each makes itself a connection of its own, or an
+engine of its own, at the first use.
 """
 
 import atexit
@@ -30,7 +33,8 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 from . import _abi, _library, errors
 from ._abi import Code
-from ._calls import OK, PENDING, SLICE_NS, Call, CallQueue, Outcome, on_main_thread, running_loop
+from ._calls import FORKED, OK, PENDING, SLICE_NS, Call, CallQueue, Outcome, on_main_thread, running_loop
+from ._fork import ForkSafeLock
 from ._memory import encode_flow
 from .flow import Flow
 
@@ -50,6 +54,7 @@ _MAX_NS = 2**63 - 1
 # How long clients that nobody closed may hold up a garbage collection, and the exit of the process altogether.
 _FORGOTTEN_NS = 100_000_000
 _EXIT_NS = 200_000_000
+_LAST = -100  # of the finalizers of multiprocessing
 
 
 @dataclass
@@ -113,7 +118,7 @@ class Operation(Outcome[None]):
         warn: Callable[..., None] = warnings.warn,
     ) -> None:
         call = self._call
-        if call is not None and call.cancellable and not call.cancelled and not finalizing():
+        if call is not None and call.cancellable and not call.cancelled and not finalizing() and not call.of_parent():
             warn("what wait_ready returned in an event loop was never awaited", RuntimeWarning, source=self)
             call.cancel()
 
@@ -134,17 +139,21 @@ class ApertureClient:
 
     Make one and share it: its methods may be called in any thread, and in any number of event loops. Close it at the
     end, or use it in a with or async with block.
+
+    A forked child may use it too, and opens it anew then with the same options: what new_client raises, the first use
+    in the child raises. Its counters begin at zero there. A child closes what it has used; one that has used nothing
+    has nothing to close.
     """
 
-    def __init__(self, library: _library.Library, handle: int, address: str) -> None:
+    def __init__(self, library: _library.Library, options: "_Options", address: str) -> None:
         self._library = library
-        self._handle = handle
+        self._options = options
         self._address = address
-        self._queue = CallQueue(library, handle)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._closing: Optional[Call] = None
-        self._closed = False
+        self._closed = True
         self.logger = _logger
+        self._connect()
         _open.add(self)
 
     @classmethod
@@ -195,12 +204,8 @@ class ApertureClient:
             "server_name": _text("server_name", server_name),
             "user_agent": _text("user_agent", user_agent),
         }
-        options = _abi.ClientOptions(struct_size=ctypes.sizeof(_abi.ClientOptions))
-        buffers = []
-        for name, text in texts.items():
-            buffer = ctypes.create_string_buffer(text, max(len(text), 1))
-            buffers.append(buffer)  # alive until the call below
-            setattr(options, name, _abi.Text(ctypes.addressof(buffer), len(text)))
+        kept = _Options(texts)
+        options = kept.structure
         options.insecure = _flag("insecure", insecure)
         options.telemetry_off = 1 - _flag("telemetry", telemetry)
         if grpc_timeout is not None:
@@ -214,18 +219,34 @@ class ApertureClient:
                     f"max_pending_calls: is {max_pending_calls}; must be at least 1", Code.ERROR_INVALID_ARGUMENT
                 )
             options.max_pending_calls = max_pending_calls
-        library = _library.load()
+        return cls(_library.load(), kept, address)
+
+    def _connect(self) -> None:
+        """Make the client of the library, in this process."""
         handle = ctypes.c_uint64()
         error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
         try:
-            code = library.new_client(ctypes.byref(options), ctypes.byref(handle), ctypes.byref(error))
+            code = self._library.new_client(
+                ctypes.byref(self._options.structure), ctypes.byref(handle), ctypes.byref(error)
+            )
             if code != OK:
-                raise library.failure(code, error)
-            return cls(library, handle.value, address)
+                raise self._library.failure(code, error)
+            self._queue = CallQueue(self._library, handle.value)
+            self._closed = False
         except BaseException:
             if handle.value:  # interrupted
-                library.client_close(handle.value, _FORGOTTEN_NS, None)
+                self._library.client_close(handle.value, _FORGOTTEN_NS, None)
             raise
+        _finish_worker()
+
+    def _reconnect(self, forked: CallQueue) -> None:
+        """Make the client anew in a child, unless another thread did since the library refused that of the parent."""
+        with self._lock.held():
+            if self._closed or self._closing is not None:
+                raise errors.ClosedError("the client is closed", Code.ERROR_CLOSED)
+            if self._queue is forked:
+                forked.disown()
+                self._connect()
 
     def __repr__(self) -> str:
         return f"<ApertureClient {self._address}{' closed' if self._closed else ''}>"
@@ -256,11 +277,11 @@ class ApertureClient:
             memory.set_flow_params(text, lengths, timeout_ns, params.ramp_mode)
             if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
                 code = self._library.start_flow(
-                    self._handle, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
+                    queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
                 )
             else:
                 code = self._library.start_flow_async(
-                    self._handle,
+                    queue.client,
                     memory.params_at,
                     memory.spare.tag,
                     memory.flow_at,
@@ -270,13 +291,16 @@ class ApertureClient:
                 )
                 if code == PENDING:
                     call = queue.keep(memory, loop, cancellable=True)
-                    flow = Flow(self, 0, memory.decision, call)
+                    flow = Flow(self, queue, 0, memory.decision, call)
                     if loop is None:
                         self._join(flow, call)
                     return flow
+            if code == FORKED:
+                self._reconnect(queue)
+                return self.start_flow(control_point, params)
             if code != OK:
                 raise self._failure(code, memory.error)
-            flow = Flow(self, memory.flow.value, memory.decision, None)
+            flow = Flow(self, queue, memory.flow.value, memory.decision, None)
             memory.flow.value = 0
             return flow
         except BaseException:
@@ -297,10 +321,10 @@ class ApertureClient:
         memory = queue.memories.take()
         try:
             if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
-                code = self._library.client_wait_ready(self._handle, timeout_ns, memory.error_at)
+                code = self._library.client_wait_ready(queue.client, timeout_ns, memory.error_at)
             else:
                 code = self._library.client_wait_ready_async(
-                    self._handle, timeout_ns, memory.spare.tag, memory.call_at, memory.error_at
+                    queue.client, timeout_ns, memory.spare.tag, memory.call_at, memory.error_at
                 )
                 if code == PENDING:
                     call = queue.keep(memory, loop, cancellable=True)
@@ -309,6 +333,9 @@ class ApertureClient:
                         self._join(operation, call)
                         operation._result()
                     return operation
+            if code == FORKED:
+                self._reconnect(queue)
+                return self.wait_ready(timeout)
             if code != OK:
                 raise self._failure(code, memory.error)
             return Operation()
@@ -322,14 +349,18 @@ class ApertureClient:
         error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
         if code == Code.ERROR_TIMEOUT:
             # A completion has no message. To look once more gives it, or finds the client ready after all.
-            code = self._library.client_wait_ready(self._handle, 0, ctypes.byref(error))
+            code = self._library.client_wait_ready(self._queue.client, 0, ctypes.byref(error))
         return None if code == OK else self._failure(code, error)
 
     def stats(self) -> Stats:
         """Return the counters of this client."""
+        queue = self._queue
         stats = _abi.Stats(struct_size=ctypes.sizeof(_abi.Stats))
         error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
-        code = self._library.client_stats(self._handle, ctypes.byref(stats), ctypes.byref(error))
+        code = self._library.client_stats(queue.client, ctypes.byref(stats), ctypes.byref(error))
+        if code == FORKED:
+            self._reconnect(queue)
+            return self.stats()
         if code != OK:
             raise self._failure(code, error)
         return Stats(*[getattr(stats, name) for name in Stats._fields])
@@ -343,12 +374,14 @@ class ApertureClient:
         """
         timeout_ns = 0 if timeout is None else _nanoseconds_or_seconds("timeout", timeout) or 1
         loop = running_loop()
-        with self._lock:
+        with self._lock.held():
             call = self._closing
             if call is None:
                 if self._closed:
                     return Operation()
                 call = self._begin_close(timeout_ns)
+                if call is None:
+                    return Operation()
         if loop is None:
             self._queue.join_all(but=call)
             call.join()
@@ -357,13 +390,18 @@ class ApertureClient:
         self._queue.watch(call, loop)
         return Operation(call, self._report_close)
 
-    def _begin_close(self, timeout_ns: int) -> Call:
+    def _begin_close(self, timeout_ns: int) -> Optional[Call]:
+        """Return the call that closes the client, or None in a child that has not used it."""
         queue = self._queue
         memory = queue.memories.take()
         try:
             code = self._library.client_close_async(
-                self._handle, timeout_ns, memory.spare.tag, memory.call_at, memory.error_at
+                queue.client, timeout_ns, memory.spare.tag, memory.call_at, memory.error_at
             )
+            if code == FORKED:
+                queue.disown()
+                self._closed = True
+                return None
             if code != PENDING:
                 raise self._failure(code, memory.error)
             _unfinished.add(self)
@@ -383,7 +421,7 @@ class ApertureClient:
             _unfinished.discard(self)
 
     def _report_close(self, code: int) -> None:
-        if code != OK:
+        if code not in (OK, FORKED):
             _logger.warning("closing the client of %s: %s", self._address, self._library.failure(code))
 
     def __enter__(self) -> "ApertureClient":
@@ -413,7 +451,7 @@ class ApertureClient:
         finalizing: Callable[[], bool] = sys.is_finalizing,
         warn: Callable[..., None] = warnings.warn,
     ) -> None:
-        if finalizing() or self._closed or self._closing is not None:
+        if finalizing() or self._closed or self._closing is not None or self._queue.of_parent():
             return
         warn(f"unclosed {self!r}", ResourceWarning, source=self)
         self._close_now(_FORGOTTEN_NS)
@@ -421,7 +459,7 @@ class ApertureClient:
     def _close_now(self, timeout_ns: int) -> None:
         """Close a client that nobody closed."""
         self._closed = True
-        self._library.client_close(self._handle, timeout_ns, None)
+        self._library.client_close(self._queue.client, timeout_ns, None)
         self._queue.shut()
 
     def _join(self, outcome: "Union[Flow, Operation]", call: Call) -> None:
@@ -436,6 +474,9 @@ class ApertureClient:
 
     def _failure(self, code: int, error: _abi.Error) -> errors.ApertureError:
         if code == Code.ERROR_INVALID_HANDLE and (self._closed or self._closing is not None):
+            if _exiting.is_set() and not on_main_thread():
+                # A daemon thread, which Python ends without a word a moment later. So does this.
+                raise SystemExit
             return errors.ClosedError("the client is closed", Code.ERROR_CLOSED)
         return self._library.failure(code, error)
 
@@ -444,10 +485,12 @@ _DEFAULT_PARAMS = FlowParams()
 
 _open: "weakref.WeakSet[ApertureClient]" = weakref.WeakSet()
 _unfinished: set[ApertureClient] = set()  # being closed, and perhaps awaited by nobody
+_exiting = threading.Event()
 
 
 def _at_exit() -> None:
     """Send what telemetry is left, in a bounded time."""
+    _exiting.set()
     for client in list(_unfinished):
         closing = client._closing
         if closing is not None:
@@ -455,11 +498,39 @@ def _at_exit() -> None:
             closing.join()
     deadline = time.monotonic_ns() + _EXIT_NS
     for client in list(_open):
-        if not client._closed and client._closing is None:
+        if not client._closed and client._closing is None and not client._queue.of_parent():
             client._close_now(max(1, deadline - time.monotonic_ns()))
 
 
 atexit.register(_at_exit)
+
+_first_process = os.getpid()
+_finished_by_multiprocessing: set[int] = set()  # processes
+
+
+def _finish_worker() -> None:
+    """Let a worker of multiprocessing, or of celery, send what telemetry is left: it ends without atexit."""
+    utilities = sys.modules.get("multiprocessing.util")
+    process = os.getpid()
+    if utilities is None or process in _finished_by_multiprocessing:
+        return
+    if process != _first_process or sys.modules["multiprocessing.process"].parent_process() is not None:
+        utilities.Finalize(None, _at_exit, exitpriority=_LAST)
+        _finished_by_multiprocessing.add(process)
+
+
+class _Options:
+    """What new_client was given, for the library. It is kept for children, and shows nothing: there may be a key."""
+
+    __slots__ = ("_buffers", "structure")
+
+    def __init__(self, texts: dict[str, bytes]) -> None:
+        self.structure = _abi.ClientOptions(struct_size=ctypes.sizeof(_abi.ClientOptions))
+        self._buffers = []  # they live as long as the structure that points at them
+        for name, text in texts.items():
+            buffer = ctypes.create_string_buffer(text, max(len(text), 1))
+            self._buffers.append(buffer)
+            setattr(self.structure, name, _abi.Text(ctypes.addressof(buffer), len(text)))
 
 
 def _text(name: str, value: Optional[str]) -> bytes:

@@ -14,6 +14,7 @@ __all__ = [
     "CancelledError",
     "ClosedError",
     "Code",
+    "ForkedError",
     "InvalidArgumentError",
     "LibraryError",
     "NotReadyError",
@@ -60,6 +61,13 @@ class AlreadyEndedError(ApertureError):
     """The flow was ended before."""
 
 
+class ForkedError(ApertureError):
+    """The flow or the call was started before a fork, in the parent of this process, and can only be used there.
+
+    A client raises it only where the library cannot be loaded anew in the child; the message says why.
+    """
+
+
 class UnreachableError(ApertureError, ConnectionError):
     """The agent could not be reached or did not answer. This is never a rejection."""
 
@@ -93,6 +101,7 @@ _TYPES: dict[Code, type[ApertureError]] = {
     Code.ERROR_UNREACHABLE: UnreachableError,
     Code.ERROR_TIMEOUT: NotReadyError,
     Code.ERROR_CANCELLED: CancelledError,
+    Code.ERROR_FORKED: ForkedError,
 }
 
 

@@ -1,5 +1,6 @@
 """Flows: pieces of work that asked whether they may run."""
 
+import contextlib
 import ctypes
 import enum
 import json
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _abi, errors
 from ._abi import Code
-from ._calls import OK, PENDING, Call, Outcome, running_loop
+from ._calls import FORKED, OK, PENDING, Call, CallQueue, Outcome, running_loop
 from ._memory import DECISION
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class Flow(Outcome["Flow"]):
 
     End every flow, whether it runs or not: call end(), or use the flow in a with or async with block, which also sets
     the status Error when an exception leaves it. Its methods may be called in any thread.
+
+    A flow belongs to the process that started it. In a forked child its decision can still be read, and the rest is a
+    ForkedError: its parent ends it.
     """
 
     __slots__ = (
@@ -85,10 +89,19 @@ class Flow(Outcome["Flow"]):
         "_ended",
         "_failure",
         "_handle",
+        "_queue",
     )
 
-    def __init__(self, client: "ApertureClient", handle: int, decision: _abi.Decision, call: Optional[Call]) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: "ApertureClient",
+        queue: CallQueue,
+        handle: int,
+        decision: _abi.Decision,
+        call: Optional[Call],
+    ) -> None:
+        self._client = client  # kept, because a client that nobody has is closed
+        self._queue = queue  # of the process that started the flow
         self._handle = handle
         self._call = call
         self._steps = None
@@ -101,7 +114,7 @@ class Flow(Outcome["Flow"]):
         if finalizing():
             return
         if self._handle:
-            self._client._library.flow_close(self._handle, None)
+            self._queue.library.flow_close(self._handle, None)
         elif self._call is not None and not self._call.done:
             self._call.cancel()
 
@@ -163,10 +176,13 @@ class Flow(Outcome["Flow"]):
         if self._failure is not None or self._details[_DECISION] != _abi.DecisionType.UNREACHABLE:
             return self._failure
         failure = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
-        code = self._client._library.flow_error(self._handle, ctypes.byref(failure), None)
-        if code != OK:
-            return self._client._library.failure(code)
-        message = failure.message.decode("utf-8", "replace")
+        code = self._queue.library.flow_error(self._handle, ctypes.byref(failure), None)
+        if code == FORKED:
+            message = "nothing was decided about the flow; only the parent of this process knows more"
+        elif code != OK:
+            return self._queue.library.failure(code)
+        else:
+            message = failure.message.decode("utf-8", "replace")
         return errors.UnreachableError(message, reason=UnreachableReason(self._details[_UNREACHABLE_REASON]))
 
     def set_status(self, status: FlowStatus) -> None:
@@ -174,7 +190,7 @@ class Flow(Outcome["Flow"]):
         if not isinstance(status, FlowStatus):
             raise TypeError(f"status: must be FlowStatus.OK or FlowStatus.Error, not {type(status).__name__}")
         self._wait()
-        library = self._client._library
+        library = self._queue.library
         code = library.flow_set_status(self._handle, status._value_, None)
         if code == Code.ERROR_ALREADY_ENDED:
             _logger.warning("set_status comes after the end of the flow and has no effect")
@@ -191,11 +207,11 @@ class Flow(Outcome["Flow"]):
             self._join()
         if self._failure is not None:
             return EndResponse(self, None, self._failure, False)
-        library = self._client._library
+        queue = self._queue
+        library = queue.library
         if self._ended:  # perhaps the first end still waits for the agent
             return EndResponse(self, None, library.failure(Code.ERROR_ALREADY_ENDED), False)
         self._ended = True
-        queue = self._client._queue
         memory = queue.memories.take()
         try:
             # The form that does not wait ends most flows at once, and lets Ctrl-C interrupt the wait for the others.
@@ -247,7 +263,8 @@ class Flow(Outcome["Flow"]):
             return None
         self._join()
         if kind is not None and self._failure is None:
-            self.set_status(FlowStatus.Error)
+            with contextlib.suppress(errors.ForkedError):  # the exception of the block says more
+                self.set_status(FlowStatus.Error)
         return self.end()
 
     def _wait(self) -> None:
@@ -258,18 +275,19 @@ class Flow(Outcome["Flow"]):
             raise self._failure.with_traceback(None)
 
     def _settle(self) -> None:
-        library = self._client._library
-        with self._client._queue.condition:
+        library = self._queue.library
+        with self._queue.condition:
             call = self._call
             if call is None:
                 return
+            code = call.code
             if call.flow:
                 decision = _abi.Decision(struct_size=ctypes.sizeof(_abi.Decision))
-                library.flow_decision(call.flow, ctypes.byref(decision), None)
+                code = library.flow_decision(call.flow, ctypes.byref(decision), None)
                 self._details = DECISION.unpack_from(decision)
                 self._handle, call.flow = call.flow, 0
-            else:
-                self._failure = library.failure(call.code)
+            if code != OK:
+                self._failure = library.failure(code)
             self._call = None
 
     def _result(self) -> "Flow":
@@ -348,7 +366,7 @@ class EndResponse(Outcome["EndResponse"]):
         return self.get_flow_end_response()
 
     def _decode(self) -> FlowEndResponse:
-        library = self._flow._client._library
+        library = self._flow._queue.library
         length = ctypes.c_size_t()
         buffer = ctypes.create_string_buffer(4096)
         code = library.flow_end_response(self._flow._handle, buffer, len(buffer), ctypes.byref(length), None)
@@ -362,8 +380,8 @@ class EndResponse(Outcome["EndResponse"]):
 
     def _settle(self) -> None:
         flow = self._flow
-        library = flow._client._library
-        with flow._client._queue.condition:
+        library = flow._queue.library
+        with flow._queue.condition:
             call = self._call
             if call is None:
                 return

@@ -65,6 +65,8 @@ func parseFlags() (options fakeagent.Options, behaviour fakeagent.Behaviour, err
 	key := flag.String("tls-key", "", "PEM file of the certificate's key")
 	flag.StringVar(&options.RequireAPIKey, "require-api-key", "", "refuse calls without this x-api-key")
 	flag.IntVar(&options.Keep, "keep", 1000, "how many calls and spans of each kind to remember; negative for none")
+	flag.BoolVar(&options.ObeyLabels, "obey-labels", false, "let the labels fakeagent.answer, .in_flight and .delay of a flow choose its answer")
+	journal := flag.String("journal", "", "file to write a record of every answer to, before it is sent")
 
 	decision := flag.String("decision", "accept", "accept, reject, empty (a message without fields) or garbage (no message)")
 	reason := flag.String("reason", "RATE_LIMITED", "why a flow is rejected: NONE, RATE_LIMITED, NO_TOKENS, NOT_SAMPLED or NO_MATCHING_RAMP")
@@ -93,6 +95,12 @@ func parseFlags() (options fakeagent.Options, behaviour fakeagent.Behaviour, err
 			return options, behaviour, err
 		}
 		options.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	if *journal != "" {
+		// Not closed before the process ends: answers are written down until then. Not buffered: a kill must lose none.
+		if options.Journal, err = os.Create(*journal); err != nil {
+			return options, behaviour, err
+		}
 	}
 	for _, parse := range parseTrouble {
 		if err := parse(); err != nil {

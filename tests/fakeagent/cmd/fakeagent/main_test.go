@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,14 +18,21 @@ import (
 	"github.com/libaperture/libaperture/core"
 )
 
-// startProgram builds and starts the program. It returns where it listens and a function that ends it and returns its
-// summary.
-func startProgram(t *testing.T, end func(*exec.Cmd, io.Closer), arguments ...string) (address string, stop func() map[string]any) {
+// program is the program while it runs.
+type program struct {
+	command *exec.Cmd
+	stdin   io.Closer
+	lines   *bufio.Reader
+	address string
+}
+
+// startProgram builds and starts the program.
+func startProgram(t *testing.T, arguments ...string) *program {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "fakeagent")
-	output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
+	path := filepath.Join(t.TempDir(), "fakeagent")
+	output, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	require.NoError(t, err, string(output))
-	command := exec.Command(program, arguments...)
+	command := exec.Command(path, arguments...)
 	stdin, err := command.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := command.StdoutPipe()
@@ -36,24 +45,27 @@ func startProgram(t *testing.T, end func(*exec.Cmd, io.Closer), arguments ...str
 	require.NoError(t, err)
 	address, ok := strings.CutPrefix(strings.TrimSpace(line), "fakeagent: listening on ")
 	require.True(t, ok, line)
-	return address, func() map[string]any {
-		end(command, stdin)
-		var summary map[string]any
-		require.NoError(t, json.NewDecoder(lines).Decode(&summary))
-		require.NoError(t, command.Wait())
-		return summary
-	}
+	return &program{command, stdin, lines, address}
+}
+
+// summary returns what the program prints when it has been told to end.
+func (p *program) summary(t *testing.T) map[string]any {
+	t.Helper()
+	var summary map[string]any
+	require.NoError(t, json.NewDecoder(p.lines).Decode(&summary))
+	require.NoError(t, p.command.Wait())
+	return summary
 }
 
 func TestProgramAnswersAsItsFlagsSayAndTellsWhatItWasAsked(t *testing.T) {
-	for name, end := range map[string]func(*exec.Cmd, io.Closer){
-		"SIGTERM":      func(command *exec.Cmd, _ io.Closer) { _ = command.Process.Signal(syscall.SIGTERM) },
-		"closed stdin": func(_ *exec.Cmd, stdin io.Closer) { _ = stdin.Close() },
+	for name, end := range map[string]func(*program) error{
+		"SIGTERM":      func(p *program) error { return p.command.Process.Signal(syscall.SIGTERM) },
+		"closed stdin": func(p *program) error { return p.stdin.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			address, stop := startProgram(t, end, "-decision", "reject", "-reason", "NO_TOKENS", "-wait-time", "1500ms",
+			agent := startProgram(t, "-decision", "reject", "-reason", "NO_TOKENS", "-wait-time", "1500ms",
 				"-in-flight", "2", "-require-api-key", "key", "-flow-end-error", "INTERNAL")
-			client, err := core.NewClient(core.Options{Address: address, Insecure: true, APIKey: "key"})
+			client, err := core.NewClient(core.Options{Address: agent.address, Insecure: true, APIKey: "key"})
 			require.NoError(t, err)
 			flow, err := client.StartFlow(t.Context(), "checkout", core.FlowParams{Labels: map[string]string{"a": "b"}, CheckTimeout: 20e9})
 			require.NoError(t, err)
@@ -65,7 +77,8 @@ func TestProgramAnswersAsItsFlagsSayAndTellsWhatItWasAsked(t *testing.T) {
 			assert.Error(t, err)
 			require.NoError(t, client.Close(t.Context()))
 
-			summary := stop()
+			require.NoError(t, end(agent))
+			summary := agent.summary(t)
 			assert.EqualValues(t, 1, summary["check_count"])
 			assert.EqualValues(t, 1, summary["flow_end_count"])
 			assert.EqualValues(t, 1, summary["span_count"])
@@ -82,15 +95,55 @@ func TestProgramAnswersAsItsFlagsSayAndTellsWhatItWasAsked(t *testing.T) {
 	}
 }
 
+// A soak kills the agent, and then wants to know what it told its client.
+func TestJournalOutlivesAnAgentThatIsKilled(t *testing.T) {
+	journal := filepath.Join(t.TempDir(), "journal")
+	agent := startProgram(t, "-obey-labels", "-journal", journal)
+	client, err := core.NewClient(core.Options{Address: agent.address, Insecure: true})
+	require.NoError(t, err)
+	for _, labels := range []map[string]string{
+		{"fakeagent.answer": "accept", "fakeagent.in_flight": "1"},
+		{"fakeagent.answer": "reject", "fakeagent.delay": "1ms"},
+		{"fakeagent.answer": "error"},
+		{"fakeagent.answer": "garbage"},
+		{"fakeagent.answer": "perhaps"},
+	} {
+		flow, err := client.StartFlow(t.Context(), "checkout", core.FlowParams{Labels: labels, CheckTimeout: 20e9})
+		require.NoError(t, err)
+		_, err = flow.End(t.Context())
+		require.NoError(t, err)
+		switch labels["fakeagent.answer"] {
+		case "accept":
+			assert.Equal(t, core.Accepted, flow.Decision())
+		case "reject":
+			assert.Equal(t, core.Rejected, flow.Decision())
+		default:
+			assert.Equal(t, core.Unreachable, flow.Decision())
+		}
+	}
+	require.NoError(t, client.Close(t.Context()))
+	require.NoError(t, agent.command.Process.Kill())
+	require.Error(t, agent.command.Wait())
+
+	records, err := os.ReadFile(journal)
+	require.NoError(t, err)
+	require.Zero(t, len(records)%9)
+	counts := map[string]int{}
+	for record := range slices.Chunk(records, 9) {
+		counts[string(record[:1])]++
+	}
+	assert.Equal(t, map[string]int{"A": 1, "R": 1, "X": 3, "E": 1, "S": 2}, counts)
+}
+
 func TestProgramRefusesFlagsThatMakeNoSense(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "fakeagent")
-	output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
+	path := filepath.Join(t.TempDir(), "fakeagent")
+	output, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	require.NoError(t, err, string(output))
 	for _, arguments := range [][]string{
 		{"-decision", "maybe"}, {"-decision", "reject", "-reason", "WHIM"}, {"-error", "OOPS"}, {"-export-error", "OK"},
-		{"-tls-cert", "server.pem"}, {"stray"}, {"-address", "nowhere"},
+		{"-tls-cert", "server.pem"}, {"stray"}, {"-address", "nowhere"}, {"-journal", "/nowhere/journal"},
 	} {
-		output, err := exec.Command(program, arguments...).CombinedOutput()
+		output, err := exec.Command(path, arguments...).CombinedOutput()
 		assert.Error(t, err, "%v", arguments)
 		assert.Contains(t, string(output), "fakeagent: ", "%v", arguments)
 	}
