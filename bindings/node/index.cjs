@@ -1,8 +1,11 @@
 'use strict';
 
 const { ApertureClient } = require('./lib/client.cjs');
+const { configure } = require('./lib/configure.cjs');
 const { ApertureError } = require('./lib/errors.cjs');
 const { EndResponse, Flow } = require('./lib/flow.cjs');
 const { FlowDecision, FlowStatus, RejectReason } = require('./lib/names.cjs');
 
-module.exports = { ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason };
+module.exports = {
+  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+};

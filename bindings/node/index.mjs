@@ -3,4 +3,6 @@
 
 import libaperture from './index.cjs';
 
-export const { ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason } = libaperture;
+export const {
+  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+} = libaperture;

@@ -39,11 +39,17 @@ const codeNames = namesByCode(abi.Code, /^ERROR_/);
 
 const rejectReasonNames = namesByCode(abi.RejectReason, /^REJECT_REASON_/);
 
+/** 'debug', 'info', 'warning', 'error', as configure() takes them. */
+const logLevelCodes = new Map(
+  Object.entries(abi.LogLevel).map(([name, code]) => [name.replace('LOG_LEVEL_', '').toLowerCase(), code]),
+);
+
 /** Turns a name of the ABI or of the protocol into JavaScript's spelling: flows_accepted becomes flowsAccepted. */
 function camelCase(name) {
   return name.replace(/_([a-z])/g, (_match, letter) => letter.toUpperCase());
 }
 
 module.exports = {
-  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, rejectReasonNames, statusCodes,
+  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, logLevelCodes, rejectReasonNames,
+  statusCodes,
 };

@@ -15,7 +15,9 @@ const { Memory, readInt64, readUint64, writeUint64 } = require('./memory.cjs');
 const { codeNames } = require('./names.cjs');
 const { describe, hasLoneSurrogate } = require('./options.cjs');
 
-const { error, client_options, flow_params, decision, end_result, completion, stats, label, text } = abi.structs;
+const {
+  error, process_options, client_options, flow_params, decision, end_result, completion, stats, label, text,
+} = abi.structs;
 
 /** How many completions are taken by one poll. */
 const POLL_CAPACITY = 64;
@@ -28,6 +30,7 @@ for (const [name, size] of Object.entries({
   call: 8,
   count: 8,
   error: error.size,
+  processOptions: process_options.size,
   clientOptions: client_options.size,
   flowParams: flow_params.size,
   decision: decision.size,
@@ -110,6 +113,7 @@ class Native {
 
     for (const [name, struct] of Object.entries({
       error,
+      processOptions: process_options,
       clientOptions: client_options,
       flowParams: flow_params,
       decision,
@@ -160,6 +164,20 @@ class Native {
     writeUint64(view, offset + LENGTH, length);
     this.#textsEnd += length;
     return length;
+  }
+
+  // ---- The process ----
+
+  /** Sets what holds for the whole process. */
+  configure({ logFd, logLevel, maxProcs, leaveSignalHandlers }) {
+    const { fields } = process_options;
+    const view = this.#view;
+    const at = (field) => layout.processOptions + field.offset;
+    view.setInt32(at(fields.log_fd), logFd, true);
+    view.setInt32(at(fields.log_level), logLevel, true);
+    view.setInt32(at(fields.max_procs), maxProcs, true);
+    view.setInt32(at(fields.leave_signal_handlers), leaveSignalHandlers ? 1 : 0, true);
+    return this.#functions.aperture_configure(BigInt(this.#memory.address + layout.processOptions), this.#error);
   }
 
   // ---- Clients ----

@@ -5,11 +5,14 @@
 
 const abi = require('./abi.cjs');
 const { invalidArgument } = require('./errors.cjs');
+const { logLevelCodes } = require('./names.cjs');
 
 const CLIENT_OPTIONS = new Set([
   'address', 'apiKey', 'caFile', 'serverName', 'userAgent', 'insecure', 'telemetry', 'flowEndTimeoutMs',
   'maxPendingCalls',
 ]);
+
+const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHandlers']);
 
 const FLOW_PARAMS = new Set(['labels', 'rampMode', 'checkTimeoutMs', 'grpcCallOptions', 'tryConnect']);
 
@@ -65,6 +68,17 @@ function readFlag(name, value, ifMissing) {
   return value;
 }
 
+// A number that fits the library's field; which of them make sense is the library's to say.
+function readInt32(name, value) {
+  if (value === undefined) {
+    return 0;
+  }
+  if (!Number.isInteger(value) || value !== (value | 0)) {
+    throw invalidArgument(`${name} must be a whole number, not ${typeof value === 'number' ? value : describe(value)}`);
+  }
+  return value;
+}
+
 /** Turns a time in milliseconds into whole nanoseconds, rounded up, and at most the longest the library knows. */
 function nanoseconds(name, milliseconds) {
   if (typeof milliseconds !== 'number' || !(milliseconds >= 0)) {
@@ -93,6 +107,28 @@ function readClientOptions(options) {
     maxPendingCalls,
     insecure: readFlag('options.insecure', options.insecure, false),
     telemetry: readFlag('options.telemetry', options.telemetry, true),
+  };
+}
+
+function readLogLevel(value) {
+  const code = logLevelCodes.get(value ?? 'warning');
+  if (code === undefined || value === null) {
+    const what = typeof value === 'string' ? JSON.stringify(value) : describe(value);
+    throw invalidArgument(`options.logLevel must be one of ${[...logLevelCodes.keys()].join(', ')}, not ${what}`);
+  }
+  return code;
+}
+
+function readProcessOptions(options) {
+  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+    throw invalidArgument(`options must be an object such as {logFd: 2}, not ${describe(options)}`);
+  }
+  checkNames('options', options, PROCESS_OPTIONS);
+  return {
+    logFd: readInt32('options.logFd', options.logFd),
+    logLevel: readLogLevel(options.logLevel),
+    maxProcs: readInt32('options.maxProcs', options.maxProcs),
+    leaveSignalHandlers: readFlag('options.leaveSignalHandlers', options.leaveSignalHandlers, false),
   };
 }
 
@@ -169,4 +205,4 @@ function readLabels(labels) {
   return labels;
 }
 
-module.exports = { describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams };
+module.exports = { describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams, readProcessOptions };

@@ -1,8 +1,9 @@
 // Compiled, not run: how a TypeScript program uses the package, and what the declarations must refuse.
 
 import {
-  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason,
-  type ApertureErrorCode, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type Stats,
+  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+  type ApertureErrorCode, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
+  type ProcessOptions, type Stats,
 } from 'libaperture';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -63,6 +64,18 @@ export async function checkTypes(client: ApertureClient): Promise<void> {
   await client.startFlow('checkout', { grpcCallOptions: { deadline: Date.now() + 200 } });
   const status: FlowStatus = FlowStatus.OK;
   flow.setStatus(status);
+
+  const level: LogLevel = 'debug';
+  const settings: ProcessOptions = { logFd: process.stderr.fd, logLevel: level, maxProcs: 2, leaveSignalHandlers: false };
+  same<ReturnType<typeof configure>, void>();
+  configure(settings);
+  configure({});
+  // @ts-expect-error: there is no such level
+  configure({ logLevel: 'warn' });
+  // @ts-expect-error: a stream is no descriptor
+  configure({ logFd: process.stderr });
+  // @ts-expect-error: there is no such option
+  configure({ log_fd: 2 });
 
   // @ts-expect-error: the address is required
   new ApertureClient({ insecure: true });
