@@ -177,7 +177,20 @@ func (q *Queue) Poll(completions []Completion) int {
 }
 
 // Descriptor returns a new descriptor that is readable while the queue is not empty. It belongs to the caller.
-func (q *Queue) Descriptor() (int, error) {
+func (q *Queue) Descriptor() (int, error) { return q.descriptor((*signal).duplicate) }
+
+// LendDescriptor is Descriptor for a thread that may end without closing it; ReclaimDescriptors does so then.
+func (q *Queue) LendDescriptor() (int, error) { return q.descriptor((*signal).lend) }
+
+// ReclaimDescriptors closes the descriptors that were lent and not closed. To be called before Close, and when the thread
+// that borrowed them has ended.
+func (q *Queue) ReclaimDescriptors() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.signal.reclaim()
+}
+
+func (q *Queue) descriptor(duplicate func(*signal) (int, error)) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -189,7 +202,7 @@ func (q *Queue) Descriptor() (int, error) {
 	if q.oldest != nil {
 		q.signal.raise()
 	}
-	return q.signal.duplicate()
+	return duplicate(&q.signal)
 }
 
 // Close closes the descriptor and returns what nobody took. Calls that end later go to their waiters, or nowhere.

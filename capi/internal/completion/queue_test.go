@@ -109,6 +109,39 @@ func TestClosingTheHostsDescriptorHurtsNobody(t *testing.T) {
 	assert.True(t, func() bool { begin(q, 2).End(abi.OK, 0); return readable(t, descriptorOf(t, q)) }())
 }
 
+func TestDescriptorsThatWereLentAreReclaimedUnlessTheyWereClosed(t *testing.T) {
+	before := countDescriptors(t)
+	q := NewQueue()
+	_, err := q.LendDescriptor()
+	require.NoError(t, err)
+	closed, err := q.LendDescriptor()
+	require.NoError(t, err)
+	require.NoError(t, syscall.Close(closed))
+	null, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0)
+	require.NoError(t, err)
+	require.Equal(t, closed, null, "the number becomes another file's")
+	own := descriptorOf(t, q)
+
+	q.ReclaimDescriptors()
+	assert.Equal(t, before+4, countDescriptors(t), "the pipe, the host's own, and another file")
+	begin(q, 1).End(abi.OK, 0)
+	assert.True(t, readable(t, own))
+	assert.NoError(t, syscall.Close(null))
+	q.Close()
+	q.ReclaimDescriptors()
+}
+
+func TestALenderForgetsWhatWasClosed(t *testing.T) {
+	q := NewQueue()
+	defer q.Close()
+	for range 100 {
+		descriptor, err := q.LendDescriptor()
+		require.NoError(t, err)
+		require.NoError(t, syscall.Close(descriptor))
+	}
+	assert.Len(t, q.signal.lent, 1)
+}
+
 func TestCloseReleasesThePipe(t *testing.T) {
 	before := countDescriptors(t)
 	q := NewQueue()

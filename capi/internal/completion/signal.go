@@ -3,6 +3,7 @@ package completion
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 )
 
@@ -15,6 +16,7 @@ var errClosed = errors.New("the client is closed")
 type signal struct {
 	readEnd, writeEnd int
 	raised            bool
+	lent              []int // read ends of a thread that may end without closing them
 }
 
 var noSignal = signal{readEnd: -1, writeEnd: -1}
@@ -39,6 +41,34 @@ func (s *signal) duplicate() (int, error) {
 		return -1, fmt.Errorf("duplicate descriptor: %w", errno)
 	}
 	return int(number), nil
+}
+
+// lend is duplicate for a thread that may end without closing what it got. Those that it has closed are forgotten here.
+func (s *signal) lend() (int, error) {
+	s.lent = slices.DeleteFunc(s.lent, func(descriptor int) bool { return !s.isReadEnd(descriptor) })
+	descriptor, err := s.duplicate()
+	if err == nil {
+		s.lent = append(s.lent, descriptor)
+	}
+	return descriptor, err
+}
+
+// reclaim closes what was lent and not closed, once the thread has ended: then a number that still is this pipe is nobody
+// else's.
+func (s *signal) reclaim() {
+	for _, descriptor := range s.lent {
+		if s.isReadEnd(descriptor) {
+			_ = syscall.Close(descriptor)
+		}
+	}
+	s.lent = nil
+}
+
+// isReadEnd says whether a descriptor is this pipe: its number may have become another file's.
+func (s *signal) isReadEnd(descriptor int) bool {
+	var own, other syscall.Stat_t
+	return s.readEnd >= 0 && syscall.Fstat(s.readEnd, &own) == nil && syscall.Fstat(descriptor, &other) == nil &&
+		own.Dev == other.Dev && own.Ino == other.Ino
 }
 
 // raise makes the descriptor readable. A write that fails can only mean that the pipe is full, and then it is readable.
