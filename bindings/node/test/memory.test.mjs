@@ -172,7 +172,7 @@ test('resident memory is flat over a million flows, accepted, rejected and faili
       return grown;
     }
     await agent.waitReady(${AMPLE_MS});
-    await work(0.2);
+    await work(0.5);
     const before = await residentMemory();
     const grown = await work(1);
     console.log(JSON.stringify([(await residentMemory() - before) / 2 ** 20 | 0, grown]));
