@@ -71,7 +71,7 @@ func (s *session) startPending(ctx context.Context, pending *completion.Call, pr
 	seen := false
 	defer func() {
 		if !seen {
-			takeBack(number, started)
+			s.takeBack(number, started)
 		}
 	}()
 	guard.Point("capi.start_flow.admitted")
@@ -216,7 +216,7 @@ func aperture_go_client_completion_fd(client C.uint64_t, fd *C.int32_t, failure 
 		if err != nil {
 			return err
 		}
-		descriptor, err := s.descriptor()
+		descriptor, err := s.queue.Descriptor()
 		*fd = C.int32_t(descriptor)
 		return err
 	})

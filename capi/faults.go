@@ -14,9 +14,9 @@ import (
 	"github.com/libaperture/libaperture/core/guard"
 )
 
-// This file is in a build for tests only (tests/faults). There, every call of the library and every goroutine of it passes
-// named points, and APERTURE_PANIC_AT names those that panic: "local.sweeper" each time, "local.sweeper:2" twice,
-// "core.flow.end:1,core.flow.give_back:1" one after the other.
+// This file is in a build for tests only (tests/faults). There, every call of the library and every goroutine of it
+// passes named points, and APERTURE_PANIC_AT names those that panic: "local.sweeper" each time, "local.sweeper:2"
+// twice, "core.flow.end:1,core.flow.give_back:1" one after the other.
 func init() { guard.Fault = panicAt }
 
 // variable is a text of C. Go has no environment in the library.

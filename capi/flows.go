@@ -50,7 +50,7 @@ func (s *session) handOut(started *core.Flow, flow *C.uint64_t, decision *C.aper
 	seen := false
 	defer func() {
 		if !seen {
-			takeBack(number, started)
+			s.takeBack(number, started)
 		}
 	}()
 	guard.Point("capi.hand_out")

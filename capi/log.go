@@ -27,8 +27,8 @@ var processors struct {
 	set bool // the host has said how many
 }
 
-// aperture_go_configure is called when the runtime has started and when settings change, with settings that were checked,
-// by one thread at a time. The descriptor may be closed when it has returned.
+// aperture_go_configure is called when the runtime has started and when settings change, with settings that were
+// checked, by one thread at a time. The descriptor may be closed when it has returned.
 //
 //export aperture_go_configure
 func aperture_go_configure(maxProcs, logFD, logLevel C.int32_t) C.aperture_code {
@@ -51,7 +51,8 @@ func levelOf(level C.int32_t) slog.Level {
 	return slog.LevelWarn
 }
 
-// setProcessors sets GOMAXPROCS, with 0 to what it is by itself. It stops the world, so what is so already is left alone.
+// setProcessors sets GOMAXPROCS, with 0 to what it is by itself. It stops the world, so what is so already is left
+// alone.
 func setProcessors(count int) {
 	processors.Lock()
 	defer processors.Unlock()

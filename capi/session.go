@@ -45,14 +45,27 @@ func (s *session) open(flow *core.Flow) (uint64, error) {
 
 // takeBack ends a flow that no caller will ever see, and closes its handle if it has one, without keeping its caller
 // waiting.
-func takeBack(number uint64, flow *core.Flow) {
+func (s *session) takeBack(number uint64, flow *core.Flow) {
 	flows.Close(number)
 	_ = flow.SetStatus(core.StatusError)
-	if !flow.EndNeedsCall() {
-		_, _ = flow.End(context.Background())
+	waits := flow.EndNeedsCall()
+	ending, err := flow.BeginEnd() // here, so that its span is sent by a close that follows
+	if err != nil {
 		return
 	}
-	background("capi.take_back", func() { _, _ = flow.End(context.Background()) })
+	finish := func() { _, _ = ending.Finish(context.Background()) }
+	if !waits {
+		finish()
+		return
+	}
+	var done func()
+	s.workMu.Lock()
+	if !s.closing.Load() {
+		s.work.Add(1)
+		done = s.work.Done
+	}
+	s.workMu.Unlock()
+	guard.Go(logger, "capi.take_back", finish, func(any) { finish() }, done)
 }
 
 // background runs what nobody waits for. It is short: everything that it may call has a deadline. After a panic it is
@@ -154,7 +167,15 @@ func (s *session) close(limit time.Duration) error {
 		log.Flush(logPatience)
 	}()
 	guard.Point("capi.close.begun")
-	err := s.client.Close(ctx)
+	// A close writes to connections that may be broken. It does so on a thread of the runtime, which blocks SIGPIPE: on the
+	// caller's it could end the process, if the host has set the signal to its default.
+	var err, defect error
+	ended := make(chan struct{})
+	guard.Go(logger, "capi.close.client", func() { err = s.client.Close(ctx) }, func(cause any) { defect = panicked(cause) }, func() { close(ended) })
+	<-ended
+	if defect != nil {
+		return defect
+	}
 	s.work.Wait() // the client ends every call when it closes, so this is short
 	closed = true
 	if err != nil {
@@ -177,7 +198,7 @@ func (s *session) release() {
 		calls.Close(left.Call)
 		if left.Kind == abi.CompletionStartFlow {
 			if flow := flows.Close(left.Flow); flow != nil {
-				takeBack(0, flow.Flow)
+				s.takeBack(0, flow.Flow)
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 // #include "aperture.h"
 // #include <stdbool.h>
-// uint64_t aperture_guest_thread(void);
 // bool aperture_guest_watch_thread(void);
 import "C"
 
@@ -26,14 +25,6 @@ func aperture_go_close_clients_with_thread(failure *C.aperture_error) C.aperture
 		}
 		return nil
 	})
-}
-
-// descriptor returns a descriptor for the caller, who may be the thread that the client is closed with.
-func (s *session) descriptor() (int, error) {
-	if s.thread != 0 && s.thread == uint64(C.aperture_guest_thread()) {
-		return s.queue.LendDescriptor()
-	}
-	return s.queue.Descriptor()
 }
 
 // aperture_go_thread_ended closes the clients that a thread has made. It is called on that thread, which is about to end
@@ -65,7 +56,7 @@ func leave(thread uint64) {
 
 // leave closes a client that no caller will ever use again.
 func (s *session) leave(open []*core.Flow) {
-	s.queue.ReclaimDescriptors()
+	s.queue.CloseDescriptors()
 	s.release()
 	ctx, cancel := context.WithTimeout(context.Background(), core.DefaultCloseTimeout)
 	defer cancel()

@@ -214,8 +214,8 @@ func (t *telemetry) close(ctx context.Context) error {
 	return fmt.Errorf("%d spans could not be sent: %w", lost, cause)
 }
 
-// run exports batches as they fill, or when their oldest span has waited long enough, until close. It looks at the queue
-// first: after a panic, what waits there was told about before.
+// run exports batches as they fill, or when their oldest span has waited long enough, until close. It looks at the
+// queue first: after a panic, what waits there was told about before.
 func (t *telemetry) run() {
 	var encoder spanEncoder
 	timer := time.NewTimer(t.interval)

@@ -1,5 +1,6 @@
-// Package guard starts the goroutines of the library. A panic in a goroutine ends the process, which belongs to somebody
-// else; so no goroutine and no callback of the library starts in another way, which a test of this package watches over.
+// Package guard starts the goroutines of the library. A panic in a goroutine ends the process, which belongs to
+// somebody else; so no goroutine and no callback of the library starts in another way, which a test of this package
+// watches over.
 //
 // Each has a name, which the log tells, and which a build for tests can make panic.
 package guard
@@ -14,8 +15,8 @@ import (
 // pause passes before a loop that panicked runs again: a defect that comes back must not take all of a processor.
 const pause = time.Second
 
-// Go runs a function in a goroutine of its own. When it panics that is logged, and recovered is called: it does what must
-// happen all the same. finally is called at the end in any case. Both may be nil.
+// Go runs a function in a goroutine of its own. When it panics that is logged, and recovered is called: it does what
+// must happen all the same. finally is called at the end in any case. Both may be nil.
 func Go(logger *slog.Logger, name string, run func(), recovered func(cause any), finally func()) {
 	go func() {
 		defer last(logger, name, finally)
@@ -23,8 +24,9 @@ func Go(logger *slog.Logger, name string, run func(), recovered func(cause any),
 	}()
 }
 
-// Keep runs a loop in a goroutine of its own, again after a panic, so that what it does is not missing for the rest of the
-// process's life. It is like Go, but after recovered the loop begins anew, after a pause, unless ending is closed before.
+// Keep runs a loop in a goroutine of its own, again after a panic, so that what it does is not missing for the rest of
+// the process's life. It is like Go, but after recovered the loop begins anew, after a pause, unless ending is closed
+// before.
 func Keep(logger *slog.Logger, name string, ending <-chan struct{}, run func(), recovered func(cause any), finally func()) {
 	go func() {
 		defer last(logger, name, finally)
@@ -51,8 +53,8 @@ func AfterFunc(ctx context.Context, logger *slog.Logger, name string, run func()
 	return context.AfterFunc(ctx, func() { Do(logger, name, run, recovered) })
 }
 
-// Do runs a function under a name, and says whether it returned. When it panics that is logged, and recovered is called,
-// unless it is nil.
+// Do runs a function under a name, and says whether it returned. When it panics that is logged, and recovered is
+// called, unless it is nil.
 func Do(logger *slog.Logger, name string, run func(), recovered func(cause any)) (returned bool) {
 	return protect(logger, name, func() { Point(name); run() }, recovered)
 }

@@ -8,6 +8,7 @@
 //	header_test.go     what the header says about each function
 //	version_test.go    version and codes
 //	configure_test.go  the options of the process
+//	log_test.go        where the log goes
 //	flow_test.go       the life of a flow, blocking
 //	async_test.go      the asynchronous forms
 //	thread_end_test.go clients whose thread ends before they are closed

@@ -18,6 +18,7 @@ func goroutineCases() map[string]fault {
 		"capi.hand_out":        {trace: "main.(*session).handOut", run: blockingFlowIsEnded},
 		"core.flow.end":        {trace: "core.(*Flow).BeginEnd", run: endThatPanicsGivesBack},
 		"capi.close.begun":     {trace: "main.(*session).close", run: closeThatPanicsCloses},
+		"capi.close.client":    {run: closeThatPanicsCloses},
 
 		// The waiting call.
 		"capi.start_flow":          {run: asyncStartCompletes},
@@ -187,24 +188,25 @@ func asyncCloseCompletes(c *child) {
 	host.Eventually(c.T, "the connection is closed", func() bool { return c.descriptors() <= before })
 }
 
+// closeEndsCalls closes a client that has a call in progress and a span that the agent does not take. The call ends at
+// once; with the connection it would end only after the time for the span.
 func closeEndsCalls(c *child) {
 	agent := host.StartAgent(c.T)
-	agent.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Hang: true}})
+	agent.Set(fakeagent.Behaviour{Export: fakeagent.Trouble{Hang: true}})
 	client := host.ReadyClient(c.T, agent)
+	flow, _ := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
+	require.Equal(c, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+	agent.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Hang: true}, Export: fakeagent.Trouble{Hang: true}})
 	call := host.StartAsync(c.T, client, 7, host.Patient(host.ParamsFor("checkout")))
-	host.Eventually(c.T, "the agent is asked", func() bool { return agent.Recorded().CheckCount == 1 })
-	done := make(chan *host.Completion, 1)
-	go func() {
-		taken := host.NewCompletion()
-		host.Lib.CallWait(call, int64(2*host.Soon), taken, nil)
-		done <- taken
-	}()
+	host.Eventually(c.T, "the agent is asked", func() bool { return agent.Recorded().CheckCount == 2 })
 	c.arm()
-	begin := time.Now()
-	host.CloseClient(c.T, client)
-	require.Less(c, time.Since(begin), host.Soon, "the close waited for the call, whose time is not over")
-	taken := <-done
-	host.Lib.FlowClose(taken.Flow, nil)
+	closed := make(chan host.Code, 1)
+	go func() { closed <- host.Lib.ClientClose(client, int64(host.Soon), nil) }()
+	done, failed := host.NewCompletion(), host.NewFailure()
+	require.Equal(c, host.OK, host.Lib.CallWait(call, int64(host.Soon/2), done, failed), failed.Text())
+	require.Equal(c, host.OK, host.Lib.FlowClose(done.Flow, nil))
+	agent.Stop()
+	require.Equal(c, host.ErrorTimeout, <-closed, "the span is lost")
 }
 
 func closeEndsWaits(c *child) {
@@ -216,7 +218,7 @@ func closeEndsWaits(c *child) {
 	host.CloseClient(c.T, client)
 }
 
-// reconnects loses its agent, and finds another one at the same address.
+// reconnects loses its agent, and finds another one at the same address without being asked for a flow.
 func reconnects(c *child) {
 	agent, err := fakeagent.Start(fakeagent.Options{})
 	require.NoError(c, err)
@@ -224,14 +226,14 @@ func reconnects(c *child) {
 	c.arm()
 	client := host.ReadyClient(c.T, agent)
 	agent.Stop()
+	host.Eventually(c.T, "the loss is noticed", func() bool { return host.Lib.ClientWaitReady(client, 0, nil) == host.ErrorTimeout })
 	again, err := fakeagent.Start(fakeagent.Options{Address: agent.Address()})
 	require.NoError(c, err)
 	c.Cleanup(again.Stop)
-	host.Eventually(c.T, "flows are decided again", func() bool {
-		flow, decided := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
-		require.Equal(c, host.OK, host.Lib.FlowEnd(flow, nil, nil))
-		return decided.Decision == host.Accepted
-	})
+	failed := host.NewFailure()
+	require.Equal(c, host.OK, host.Lib.ClientWaitReady(client, int64(host.Soon), failed), failed.Text())
+	_, decided := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
+	require.EqualValues(c, host.Accepted, decided.Decision)
 }
 
 // laterSpansAreSent sends spans until one arrives; every span is counted.

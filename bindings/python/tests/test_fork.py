@@ -214,6 +214,37 @@ def test_locks_that_the_parent_holds_are_free_in_a_child(limited: ApertureClient
     flow.end()
 
 
+def test_a_pending_flow_whose_lock_the_parent_holds(agent: StartAgent, connect: Connect) -> None:
+    client = connect(agent("-delay", "400ms"))
+    held = threading.Event()
+    done = threading.Event()
+
+    def hold() -> None:
+        with client._queue.condition:
+            held.set()
+            done.wait(DEADLINE)
+
+    async def main() -> Flow:
+        return client.start_flow("checkout", LONG)
+
+    def child() -> None:
+        with pytest.raises(ForkedError):
+            flow.should_run()
+        assert isinstance(flow.end().get_error(), ForkedError)
+
+    flow = asyncio.run(main())
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(DEADLINE)
+    try:
+        in_child(child)
+        in_child(child, how=fork_without_hooks)
+    finally:
+        done.set()
+        thread.join()
+    assert flow.should_run()
+
+
 def test_a_flow_of_the_parent_can_be_read_in_a_child(limited: ApertureClient) -> None:
     decisions(limited, 2)
     accepted, rejected = start(limited), start(limited)
@@ -399,6 +430,26 @@ def test_calls_of_the_parent_are_over_in_a_child(agent: StartAgent, connect: Con
         assert (await ended).get_error() is None
         for flow in (unused, awaited):
             assert (await flow.end()).get_error() is None
+
+    asyncio.run(asyncio.wait_for(main(), DEADLINE))
+
+
+def test_a_decision_that_nobody_has_taken_is_not_made_up_in_a_child(agent: StartAgent, connect: Connect) -> None:
+    client = connect(agent("-decision", "reject"))
+
+    async def main() -> None:
+        flow = client.start_flow("checkout", LONG)
+        await start(client)  # the loop takes both completions
+        while client.stats().calls_pending:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+
+        def child() -> None:
+            with pytest.raises(ForkedError):
+                flow.should_run()
+
+        in_child(child)
+        assert not flow.should_run()
 
     asyncio.run(asyncio.wait_for(main(), DEADLINE))
 

@@ -100,8 +100,8 @@ func (c *Call) Cancel() {
 	}
 }
 
-// End ends the call; a second End does nothing. It returns false when the queue was closed before: then nobody will take the completion, and
-// what it carries stays with the caller.
+// End ends the call; a second End does nothing. It returns false when the queue was closed before: then nobody will take
+// the completion, and what it carries stays with the caller.
 func (c *Call) End(code abi.Code, flow uint64) bool {
 	q := c.queue
 	q.mu.Lock()
@@ -128,23 +128,38 @@ func (c *Call) End(code abi.Code, flow uint64) bool {
 // Wait returns the completion of the call and takes it. Taken is false when the time ran out, or when the completion
 // went to somebody else; gone tells the second from the first.
 func (c *Call) Wait(timeout time.Duration) (completion Completion, taken, gone bool) {
-	q := c.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if c.state == statePending && timeout > 0 {
-		if c.ended == nil {
-			c.ended = make(chan struct{})
-		}
-		c.waiters++
-		ended := c.ended
-		q.mu.Unlock()
+	ended := c.await(timeout)
+	if ended != nil {
 		timer := time.NewTimer(timeout)
+		defer timer.Stop()
 		select {
 		case <-ended:
 		case <-timer.C:
 		}
-		timer.Stop()
-		q.mu.Lock()
+	}
+	return c.take(ended != nil)
+}
+
+// await enters a waiter, and returns what is closed when the call ends; nil when there is nothing to wait for.
+func (c *Call) await(timeout time.Duration) <-chan struct{} {
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	if c.state != statePending || timeout <= 0 {
+		return nil
+	}
+	if c.ended == nil {
+		c.ended = make(chan struct{})
+	}
+	c.waiters++
+	return c.ended
+}
+
+// take does what Wait does once the wait is over; waited says that it was entered as a waiter.
+func (c *Call) take(waited bool) (completion Completion, taken, gone bool) {
+	q := c.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if waited {
 		c.waiters--
 	}
 	switch c.state {
@@ -177,20 +192,7 @@ func (q *Queue) Poll(completions []Completion) int {
 }
 
 // Descriptor returns a new descriptor that is readable while the queue is not empty. It belongs to the caller.
-func (q *Queue) Descriptor() (int, error) { return q.descriptor((*signal).duplicate) }
-
-// LendDescriptor is Descriptor for a thread that may end without closing it; ReclaimDescriptors does so then.
-func (q *Queue) LendDescriptor() (int, error) { return q.descriptor((*signal).lend) }
-
-// ReclaimDescriptors closes the descriptors that were lent and not closed. To be called before Close, and when the thread
-// that borrowed them has ended.
-func (q *Queue) ReclaimDescriptors() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.signal.reclaim()
-}
-
-func (q *Queue) descriptor(duplicate func(*signal) (int, error)) (int, error) {
+func (q *Queue) Descriptor() (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -202,7 +204,14 @@ func (q *Queue) descriptor(duplicate func(*signal) (int, error)) (int, error) {
 	if q.oldest != nil {
 		q.signal.raise()
 	}
-	return duplicate(&q.signal)
+	return q.signal.duplicate()
+}
+
+// CloseDescriptors closes the descriptors that Descriptor has returned and that are still open, for a caller that is gone.
+func (q *Queue) CloseDescriptors() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.signal.closeDuplicates()
 }
 
 // Close closes the descriptor and returns what nobody took. Calls that end later go to their waiters, or nowhere.

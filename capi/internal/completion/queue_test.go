@@ -109,39 +109,6 @@ func TestClosingTheHostsDescriptorHurtsNobody(t *testing.T) {
 	assert.True(t, func() bool { begin(q, 2).End(abi.OK, 0); return readable(t, descriptorOf(t, q)) }())
 }
 
-func TestDescriptorsThatWereLentAreReclaimedUnlessTheyWereClosed(t *testing.T) {
-	before := countDescriptors(t)
-	q := NewQueue()
-	_, err := q.LendDescriptor()
-	require.NoError(t, err)
-	closed, err := q.LendDescriptor()
-	require.NoError(t, err)
-	require.NoError(t, syscall.Close(closed))
-	null, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0)
-	require.NoError(t, err)
-	require.Equal(t, closed, null, "the number becomes another file's")
-	own := descriptorOf(t, q)
-
-	q.ReclaimDescriptors()
-	assert.Equal(t, before+4, countDescriptors(t), "the pipe, the host's own, and another file")
-	begin(q, 1).End(abi.OK, 0)
-	assert.True(t, readable(t, own))
-	assert.NoError(t, syscall.Close(null))
-	q.Close()
-	q.ReclaimDescriptors()
-}
-
-func TestALenderForgetsWhatWasClosed(t *testing.T) {
-	q := NewQueue()
-	defer q.Close()
-	for range 100 {
-		descriptor, err := q.LendDescriptor()
-		require.NoError(t, err)
-		require.NoError(t, syscall.Close(descriptor))
-	}
-	assert.Len(t, q.signal.lent, 1)
-}
-
 func TestCloseReleasesThePipe(t *testing.T) {
 	before := countDescriptors(t)
 	q := NewQueue()
@@ -316,4 +283,25 @@ func TestNothingIsLostBetweenPollersWaitersAndEnders(t *testing.T) {
 			t.Fatalf("completion %d was handed out %d times", tag, times)
 		}
 	}
+}
+
+func TestDescriptorsOfACallerThatIsGoneAreClosed(t *testing.T) {
+	q := NewQueue()
+	q.CloseDescriptors() // none was made
+	left, err := q.Descriptor()
+	require.NoError(t, err)
+	closed, err := q.Descriptor()
+	require.NoError(t, err)
+	require.NoError(t, syscall.Close(closed))
+	// The number of the closed one is another file's now.
+	file, err := syscall.Dup(0)
+	require.NoError(t, err)
+	require.Equal(t, closed, file, "the lowest number that is free")
+	t.Cleanup(func() { _ = syscall.Close(file) })
+
+	q.CloseDescriptors()
+	var status syscall.Stat_t
+	assert.Equal(t, syscall.EBADF, syscall.Fstat(left, &status), "the descriptor that was left")
+	assert.NoError(t, syscall.Fstat(file, &status), "the file with the old number")
+	q.Close()
 }

@@ -16,7 +16,7 @@ var errClosed = errors.New("the client is closed")
 type signal struct {
 	readEnd, writeEnd int
 	raised            bool
-	lent              []int // read ends of a thread that may end without closing them
+	duplicates        []int // handed out, and perhaps closed by the caller since
 }
 
 var noSignal = signal{readEnd: -1, writeEnd: -1}
@@ -40,35 +40,25 @@ func (s *signal) duplicate() (int, error) {
 	if errno != 0 {
 		return -1, fmt.Errorf("duplicate descriptor: %w", errno)
 	}
+	s.duplicates = append(slices.DeleteFunc(s.duplicates, func(one int) bool { return !s.isDuplicate(one) }), int(number))
 	return int(number), nil
 }
 
-// lend is duplicate for a thread that may end without closing what it got. Those that it has closed are forgotten here.
-func (s *signal) lend() (int, error) {
-	s.lent = slices.DeleteFunc(s.lent, func(descriptor int) bool { return !s.isReadEnd(descriptor) })
-	descriptor, err := s.duplicate()
-	if err == nil {
-		s.lent = append(s.lent, descriptor)
-	}
-	return descriptor, err
+// isDuplicate says whether a descriptor is open on this pipe. One that the caller has closed may be any file by now.
+func (s *signal) isDuplicate(descriptor int) bool {
+	var own, other syscall.Stat_t
+	return syscall.Fstat(s.readEnd, &own) == nil && syscall.Fstat(descriptor, &other) == nil &&
+		own.Dev == other.Dev && own.Ino == other.Ino
 }
 
-// reclaim closes what was lent and not closed, once the thread has ended: then a number that still is this pipe is nobody
-// else's.
-func (s *signal) reclaim() {
-	for _, descriptor := range s.lent {
-		if s.isReadEnd(descriptor) {
+// closeDuplicates closes what was handed out, for a caller that is gone without having done so.
+func (s *signal) closeDuplicates() {
+	for _, descriptor := range s.duplicates {
+		if s.isDuplicate(descriptor) {
 			_ = syscall.Close(descriptor)
 		}
 	}
-	s.lent = nil
-}
-
-// isReadEnd says whether a descriptor is this pipe: its number may have become another file's.
-func (s *signal) isReadEnd(descriptor int) bool {
-	var own, other syscall.Stat_t
-	return s.readEnd >= 0 && syscall.Fstat(s.readEnd, &own) == nil && syscall.Fstat(descriptor, &other) == nil &&
-		own.Dev == other.Dev && own.Ino == other.Ino
+	s.duplicates = nil
 }
 
 // raise makes the descriptor readable. A write that fails can only mean that the pipe is full, and then it is readable.

@@ -169,9 +169,9 @@ func (s *Sink) Flush(timeout time.Duration) {
 }
 
 // Set changes where lines of which level go: to a duplicate of the descriptor, or nowhere when it is 0. What waits is
-// still written to the old one, for a second at most; after that no write to it begins any more. A write that is under way
-// then, to a reader that takes nothing, ends when the reader does; the duplicate is closed by then and not before, so
-// that its number cannot belong to another file.
+// still written to the old one, for a second at most; after that no write to it begins any more. A write that is under
+// way then, to a reader that takes nothing, ends when the reader does; the duplicate is closed by then and not before,
+// so that its number cannot belong to another file.
 func (s *Sink) Set(descriptor int, level slog.Level) error {
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -288,9 +288,9 @@ const (
 	lastPause  = 250 * time.Millisecond
 )
 
-// write writes a line and says whether it did. It waits for a reader that takes nothing, without keeping a thread, until
-// another output takes over. This is not os.File: for that, the runtime raises SIGPIPE when the pipe at descriptor 1 or 2
-// is broken.
+// write writes a line and says whether it did. It waits for a reader that takes nothing, without keeping a thread,
+// until another output takes over. This is not os.File: for that, the runtime raises SIGPIPE when the pipe at
+// descriptor 1 or 2 is broken.
 func (o *output) write(text []byte) bool {
 	begin := time.Now()
 	pause := firstPause

@@ -509,7 +509,7 @@ _finished_by_multiprocessing: set[int] = set()  # processes
 
 
 def _finish_worker() -> None:
-    """Let a worker of multiprocessing, or of celery, send what telemetry is left: it ends without atexit."""
+    """Let a worker of multiprocessing send what telemetry is left: it ends without atexit."""
     utilities = sys.modules.get("multiprocessing.util")
     process = os.getpid()
     if utilities is None or process in _finished_by_multiprocessing:
