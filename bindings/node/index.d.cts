@@ -266,8 +266,8 @@ export interface ProcessOptions {
 }
 
 /**
- * Sets what holds for the whole process, its workers included, from the first client on or at any time later. Every call
- * sets all options.
+ * Sets what holds for the whole process, its workers included, from the first client on or at any time later. Every
+ * call sets all options.
  * @throws {ApertureError} INVALID_ARGUMENT, LIBRARY_NOT_LOADED, RESOURCE_EXHAUSTED.
  */
 export declare function configure(options: ProcessOptions): void;

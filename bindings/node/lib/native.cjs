@@ -199,8 +199,8 @@ class Native {
     view.setInt32(at(fields.insecure), options.insecure ? 1 : 0, true);
     view.setInt32(at(fields.telemetry_off), options.telemetry ? 0 : 1, true);
     if (!isMainThread) {
-      // A worker can be terminated, and none of its code runs then: the library closes what it leaves. Where the process
-      // has no room for that, everything else works.
+      // A worker can be terminated, and none of its code runs then: the library closes what it leaves. Where the
+      // process has no room for that, everything else works.
       this.#functions.aperture_close_clients_with_thread(null);
     }
     const pointer = BigInt(this.#memory.address + layout.clientOptions);

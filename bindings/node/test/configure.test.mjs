@@ -21,7 +21,7 @@ for (const [what, options, message] of [
   ['a negative descriptor', { logFd: -1 }, /log_fd: -1 is not an open/],
   ['a closed descriptor', { logFd: 999_999 }, /log_fd.*is not an open file descriptor/],
   ['a descriptor over 32 bits', { logFd: 2 ** 32 + 2 }, /options\.logFd must be a whole number/],
-  ['an unknown level', { logLevel: 'warn' }, /options\.logLevel must be one of debug, info, warning, error, not "warn"/],
+  ['an unknown level', { logLevel: 'warn' }, /logLevel must be one of debug, info, warning, error, not "warn"/],
   ['a number for a level', { logLevel: 0 }, /options\.logLevel must be one of/],
   ['null for a level', { logLevel: null }, /options\.logLevel must be one of.*null/],
   ['negative threads', { maxProcs: -1 }, /max_procs: is -1; must be/],

@@ -97,7 +97,8 @@ test('the texts of flows and of refused calls are released', async () => {
   assert.ok(Number(output) < 64, `grew by ${output} MiB`);
 });
 
-// The paths that a flow can take, with how often each is taken. Those with an agent, which cost much more time, are fewer.
+// The paths that a flow can take, with how often each is taken. Those with an agent, which cost much more time, are
+// fewer.
 const PATHS = {
   accepted: [
     1_000_000,

@@ -1,5 +1,5 @@
-// Processes that a program starts while it has clients: cluster and child_process execute Node anew, so each has a library
-// of its own.
+// Processes that a program starts while it has clients: cluster and child_process execute Node anew, so each has a
+// library of its own.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';

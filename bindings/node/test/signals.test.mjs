@@ -1,5 +1,5 @@
-// Signals: libuv's handlers lack SA_ONSTACK and are installed when the library is in use. They get the flag in time, and
-// nothing goes wrong under thousands of signals a second.
+// Signals: libuv's handlers lack SA_ONSTACK and are installed when the library is in use. They get the flag in time,
+// and nothing goes wrong under thousands of signals a second.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -50,7 +50,8 @@ function flowLoop(condition) {
 
 test(`every flow is right in the main thread and in workers while ${SIGNALS} signals are handled`, async (t) => {
   const signaller = path.join(temporaryDirectory(t), 'signaller');
-  await promisify(execFile)('gcc', ['-O1', '-Wall', '-Werror', path.join(PACKAGE, 'test/signaller.c'), '-o', signaller]);
+  const source = path.join(PACKAGE, 'test/signaller.c');
+  await promisify(execFile)('gcc', ['-O1', '-Wall', '-Wextra', '-pedantic', '-Werror', source, '-o', signaller]);
   const agent = await startFakeAgent(t);
   const output = await runModule(
     `

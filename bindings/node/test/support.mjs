@@ -143,14 +143,16 @@ export const LEAVES_NO_HANDLE = ['--require', path.join(PACKAGE, 'test/leaves_no
 
 /** What modules of other processes, and of workers, begin with: the package, and liveHandles(). */
 export const IMPORTS = `
-  import { ApertureClient, ApertureError, FlowStatus, configure } from ${JSON.stringify(path.join(PACKAGE, 'index.mjs'))};
+  import {
+    ApertureClient, ApertureError, FlowStatus, configure,
+  } from ${JSON.stringify(path.join(PACKAGE, 'index.mjs'))};
   import { liveHandles } from ${JSON.stringify(path.join(PACKAGE, 'test/live_handles.cjs'))};
 `;
 
 /**
- * Runs a module as a process of its own, with the imports above. Returns how it ended: its exit code
- * or the signal that killed it, what it printed, and when it had ended. It fails when it hangs, and when it ends with an
- * open handle of the library, unless that is said to be what the test is about.
+ * Runs a module as a process of its own, with the imports above. Returns how it ended: its exit code or the signal that
+ * killed it, what it printed, and when it had ended. It fails when it hangs, and when it ends with an open handle of
+ * the library, unless that is said to be what the test is about.
  */
 export async function runProcess(
   body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
@@ -181,7 +183,7 @@ export async function runProcess(
   return { code, signal, endedAt, ...output };
 }
 
-/** Does the same with a module that must end by itself, without an error and with nothing on stderr; returns its output. */
+/** Does the same with a module that must end by itself, with nothing on stderr and no error; returns its output. */
 export async function runModule(body, options) {
   const { code, signal, stdout, stderr } = await runProcess(body, options);
   assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' }, stdout);

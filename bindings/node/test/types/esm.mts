@@ -66,7 +66,9 @@ export async function checkTypes(client: ApertureClient): Promise<void> {
   flow.setStatus(status);
 
   const level: LogLevel = 'debug';
-  const settings: ProcessOptions = { logFd: process.stderr.fd, logLevel: level, maxProcs: 2, leaveSignalHandlers: false };
+  const settings: ProcessOptions = {
+    logFd: process.stderr.fd, logLevel: level, maxProcs: 2, leaveSignalHandlers: false,
+  };
   same<ReturnType<typeof configure>, void>();
   configure(settings);
   configure({});
