@@ -39,10 +39,11 @@ help: ## List the targets.
 .PHONY: build
 build: $(LIBRARY) $(BUILD)/aperture-local ## Build the library and aperture-local into build/.
 
-$(LIBRARY): $(GO_SOURCES) $(C_HEADERS) capi/aperture.map capi/internal/guest/start.ld
+$(LIBRARY): $(GO_SOURCES) $(C_HEADERS) capi/aperture.map capi/internal/guest/start.ld capi/libaperture.supp
 	$(BUILD_LIBRARY) -o $@ ./capi
 	@rm -f $(BUILD)/libaperture.h
 	@ln -sf libaperture.so $(BUILD)/$(SONAME)
+	@cp capi/libaperture.supp $(BUILD)/
 
 # The library with points at which a test can make it panic.
 $(BUILD)/faults/libaperture.so: TAGS := ,aperture_faults
@@ -91,7 +92,7 @@ demo: $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/examples/checkout $(VENV)/bin/
 # ---- Tests ----
 
 .PHONY: test
-test: check-generated check-go test-go test-abi test-faults test-soak test-c test-demo test-readme test-python test-node ## Run every check and every suite.
+test: check-generated check-go test-go test-abi test-faults test-soak test-c test-tools test-demo test-readme test-python test-node ## Run every check and every suite.
 	@echo "make test: every suite has passed"
 
 .PHONY: check-go
@@ -117,6 +118,10 @@ test-faults: $(BUILD)/faults/libaperture.so ## A panic at every point of the lib
 .PHONY: test-c
 test-c: $(BINARIES) ## The header and the library from C and C++.
 	CC=$(CC) CXX=$(CXX) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/run.sh
+
+.PHONY: test-tools
+test-tools: $(BINARIES) ## The tests in C under sanitizers, the race detector, and valgrind where it is installed.
+	CC=$(CC) CXX=$(CXX) GO=$(GO) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/tools.sh
 
 .PHONY: test-python
 test-python: $(BINARIES) $(VENV)/installed ## The Python package: ruff, mypy, pytest.

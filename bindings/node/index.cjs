@@ -1,10 +1,10 @@
 'use strict';
 
 const { ApertureClient } = require('./lib/client.cjs');
-const { configure } = require('./lib/configure.cjs');
 const { ApertureError } = require('./lib/errors.cjs');
 const { EndResponse, Flow } = require('./lib/flow.cjs');
 const { FlowDecision, FlowStatus, RejectReason } = require('./lib/names.cjs');
+const { configure } = require('./lib/process.cjs');
 
 module.exports = {
   ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,

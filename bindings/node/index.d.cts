@@ -49,6 +49,38 @@ export interface GrpcCallOptions {
   readonly deadline?: Date | number | undefined;
 }
 
+/**
+ * How serious a line of the log is. A level includes all that is more serious: `warning` is what an operator should
+ * know, such as decisions that could not be had; `error` what an operator must repair, and defects of the library.
+ */
+export type LogLevel = 'debug' | 'info' | 'warning' | 'error';
+
+/** What holds for the whole process, whichever of its threads sets it. */
+export interface ProcessOptions {
+  /**
+   * A file descriptor that the library writes its log to, line by line; it is duplicated, so that the caller may close
+   * it. Left out: no log.
+   */
+  readonly logFd?: number | undefined;
+  /** The least serious level that is written; `warning` if left out. */
+  readonly logLevel?: LogLevel | undefined;
+  /** How many threads may run the library's code at the same time, 1 to 1024. Left out: as many as there are CPUs. */
+  readonly maxProcs?: number | undefined;
+  /**
+   * Do not add SA_ONSTACK to the signal handlers of the process; false if left out. Without that flag a signal that
+   * meets a thread inside the library corrupts memory, and the handlers of Node itself lack it.
+   */
+  readonly leaveSignalHandlers?: boolean | undefined;
+}
+
+/**
+ * Sets what holds for the whole process, before the first client or at any time later. Every call sets every option:
+ * what is left out gets its default.
+ *
+ * @throws {ApertureError} INVALID_ARGUMENT and RESOURCE_EXHAUSTED, and nothing is changed then; LIBRARY_NOT_LOADED.
+ */
+export declare function configure(options?: ProcessOptions): void;
+
 /** How the work of a flow went. */
 export declare const FlowStatus: {
   readonly OK: 'OK';
@@ -243,31 +275,3 @@ export declare class ApertureClient {
   /** The name of close in `@fluxninja/aperture-js`. */
   shutdown(timeoutMs?: number): Promise<void>;
 }
-
-/** How serious a line of the log is. A level includes all that is more serious. */
-export type LogLevel = 'debug' | 'info' | 'warning' | 'error';
-
-/** What holds for the whole process. What is left out is as if configure were never called. */
-export interface ProcessOptions {
-  /**
-   * A file descriptor that log lines are written to, by a thread of the library. It is duplicated: the caller may close
-   * its own. Lines that come faster than they can be written are dropped and counted. 0 or left out: no log.
-   */
-  readonly logFd?: number | undefined;
-  /** The least serious level that is written; 'warning' if left out. */
-  readonly logLevel?: LogLevel | undefined;
-  /** How many threads may run the library's code at the same time, up to 1,024. 0 or left out: as there are CPUs. */
-  readonly maxProcs?: number | undefined;
-  /**
-   * true: signal handlers of the process do not get the flag SA_ONSTACK. Never with handlers of Node, which need it:
-   * without it a signal that meets a thread in the library corrupts memory.
-   */
-  readonly leaveSignalHandlers?: boolean | undefined;
-}
-
-/**
- * Sets what holds for the whole process, its workers included, from the first client on or at any time later. Every
- * call sets all options.
- * @throws {ApertureError} INVALID_ARGUMENT, LIBRARY_NOT_LOADED, RESOURCE_EXHAUSTED.
- */
-export declare function configure(options: ProcessOptions): void;

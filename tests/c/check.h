@@ -13,6 +13,9 @@
         }                                                                                \
     } while (0)
 
+/* Marks a function that does wrong on purpose, which UndefinedBehaviorSanitizer then lets pass. */
+#define DELIBERATE __attribute__((no_sanitize("undefined")))
+
 /* CHECK_OK fails with the message of an aperture_error. */
 #define CHECK_OK(call, error)                                                            \
     do {                                                                                 \

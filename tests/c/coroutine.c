@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "coroutine.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,11 +40,18 @@ void free_stack(struct stack stack) {
     CHECK(munmap(stack.lowest - page, page + stack.size) == 0);
 }
 
+/* Reads the stack as a file: valgrind takes a stack that was left for memory that nobody may read. */
 size_t used_of(struct stack stack) {
     size_t unused = 0;
-    while (unused < stack.size && (unsigned char)stack.lowest[unused] == UNUSED_BYTE) {
+    unsigned char *copy = malloc(stack.size);
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    CHECK(copy != NULL && memory >= 0);
+    CHECK(pread(memory, copy, stack.size, (off_t)(uintptr_t)stack.lowest) == (ssize_t)stack.size);
+    while (unused < stack.size && copy[unused] == UNUSED_BYTE) {
         unused++;
     }
+    close(memory);
+    free(copy);
     return stack.size - unused;
 }
 

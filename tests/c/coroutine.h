@@ -14,10 +14,10 @@ struct stack {
 
 /*
  * The size of a small stack, which is what a host may give the library: 16 KiB. Sanitizers make every frame of the host
- * larger.
+ * larger, and have data of their own for each thread there.
  */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SMALL_STACK (256 * 1024)
+#define SMALL_STACK (2 * 1024 * 1024)
 #else
 #define SMALL_STACK (16 * 1024)
 #endif

@@ -1,5 +1,5 @@
-// Coroutines of C++20 on the completion queue: `co_await loop.start_flow(...)` suspends until the agent has decided, and
-// goes on in whichever thread took the completion.
+// Coroutines of C++20 on the completion queue: `co_await loop.start_flow(...)` suspends until the agent has decided,
+// and goes on in whichever thread took the completion.
 //
 //     coroutine_test AGENT DOWN
 //
@@ -48,8 +48,10 @@ public:
         aperture_decision decision = APERTURE_DECISION_INIT;
         aperture_flow flow = nullptr;
         aperture_call call = nullptr;
+        aperture_client client = client_;
         waiting_ = waiting;
-        aperture_code code = aperture_start_flow_async(client_, &params_, reinterpret_cast<uint64_t>(this), &flow,
+        hand_over(this);
+        aperture_code code = aperture_start_flow_async(client, &params_, reinterpret_cast<uint64_t>(this), &flow,
                                                        &decision, &call, &error);
         if (code == APERTURE_PENDING) {
             return true;
@@ -109,7 +111,9 @@ void run_loop(aperture_client client, int coroutines, Count &count) {
         CHECK_OK(aperture_client_poll(client, completions, 7, &taken, &error), error);
         for (size_t i = 0; i < taken; i++) {
             count.suspended++;
-            reinterpret_cast<Start *>(completions[i].tag)->complete(completions[i]);
+            Start *start = reinterpret_cast<Start *>(completions[i].tag);
+            take_over(start);
+            start->complete(completions[i]);
         }
     }
     CHECK(close(fd) == 0);

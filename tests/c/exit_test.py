@@ -3,8 +3,8 @@
 
     exit_test.py PROGRAM AGENT
 
-Each process must end with the status that it asked for, write nothing, and not hang. How long the end took is printed, and
-as a ratio of the same end of a process that never used the library. AGENT is the program of tests/fakeagent.
+Each process must end with the status that it asked for, write nothing, and not hang. How long the end took is printed,
+and as a ratio of the same end of a process that never used the library. AGENT is the program of tests/fakeagent.
 """
 
 import json
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, List
+from typing import Any
 
 WAYS = ["return", "exit", "_exit", "quick_exit", "thread", "pthread_exit", "atexit", "at_quick_exit"]
 STATUS = 7
@@ -65,7 +65,7 @@ def end(program: str, way: str, use: str, address: str) -> float:
     return (ended - int(said)) / 1e9
 
 
-def medians(program: str, use: str, address: str) -> List[float]:
+def medians(program: str, use: str, address: str) -> list[float]:
     """Runs every way of ending with one use of the library. Returns the median time of each."""
     times = max(1, TIMES[use] // int(os.environ.get("TEST_DIVISOR", "1")))
     result = []
@@ -87,7 +87,7 @@ def main() -> None:
     silent.stop()
     report = answering.stop()
 
-    print("measured: median milliseconds from the call of an end to the end (and the ratio to a process without the library)")
+    print("measured: median milliseconds from the call to the end (and the ratio to a process without the library)")
     for number, way in enumerate(WAYS):
         cells = [f"{use} {took[number] * 1e3:.2f} ({took[number] / measured['none'][number]:.1f})"
                  for use, took in measured.items()]

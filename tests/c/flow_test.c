@@ -88,7 +88,7 @@ static void test_threads(const char *address) {
     for (int i = 0; i < THREADS; i++) {
         memset(&workers[i], 0, sizeof workers[i]);
         workers[i].client = client;
-        snprintf(workers[i].user, sizeof workers[i].user, "user-%d", i);
+        snprintf(workers[i].user, sizeof workers[i].user, "user-%d", i % 1000);
         CHECK(pthread_create(&threads[i], NULL, run_flows, &workers[i]) == 0);
     }
     for (int i = 0; i < THREADS; i++) {

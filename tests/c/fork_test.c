@@ -1,12 +1,12 @@
 /*
- * Processes that fork. A child that makes a client of its own gets a working one, however it was forked and whatever its
- * parent was doing; a handle of its parent is refused there at once; and the parent notices nothing.
+ * Processes that fork. A child that makes a client of its own gets a working one, however it was forked and whatever
+ * its parent was doing; a handle of its parent is refused there at once; and the parent notices nothing.
  *
  *     fork_test AGENT POLICIES
  *
- * AGENT is the program of tests/fakeagent; POLICIES is a local: address whose policies give a gold user eight checkouts.
- * The parent's agent accepts everything and the children's rejects everything, so that an answer that has come over the
- * wrong connection is a wrong one, and each agent counts what it was asked.
+ * AGENT is the program of tests/fakeagent; POLICIES is a local: address whose policies give a gold user eight
+ * checkouts. The parent's agent accepts everything and the children's rejects everything, so that an answer that has
+ * come over the wrong connection is a wrong one, and each agent counts what it was asked.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -55,7 +55,8 @@ static void run_remote_flows(void) {
 /* The bucket is the child's own: it is full. */
 static void run_local_flows(void) {
     aperture_error error = APERTURE_ERROR_INIT;
-    aperture_label labels[2] = {{APERTURE_TEXT("tier"), APERTURE_TEXT("gold")}, {APERTURE_TEXT("user_id"), APERTURE_TEXT("u")}};
+    aperture_label labels[2] = {{APERTURE_TEXT("tier"), APERTURE_TEXT("gold")},
+                                {APERTURE_TEXT("user_id"), APERTURE_TEXT("u")}};
     aperture_client client = client_for(policies);
     for (int i = 0; i < CAPACITY + 3; i++) {
         aperture_flow_params params = checkout();
@@ -117,7 +118,8 @@ static void refuse_all(aperture_code expected) {
         {"aperture_client_close", aperture_client_close(parents_client, 0, &error)},
         {"aperture_client_close_async", aperture_client_close_async(parents_client, 0, 1, &call, &error)},
         {"aperture_start_flow", aperture_start_flow(parents_client, &params, &flow, &decision, &error)},
-        {"aperture_start_flow_async", aperture_start_flow_async(parents_local, &params, 1, &flow, &decision, &call, &error)},
+        {"aperture_start_flow_async",
+         aperture_start_flow_async(parents_local, &params, 1, &flow, &decision, &call, &error)},
         {"aperture_flow_should_run", aperture_flow_should_run(parents_flow, &number, &error)},
         {"aperture_flow_decision", aperture_flow_decision(parents_flow, &decision, &error)},
         {"aperture_flow_error", aperture_flow_error(parents_flow, &failure, &error)},
@@ -125,7 +127,8 @@ static void refuse_all(aperture_code expected) {
         {"aperture_flow_end", aperture_flow_end(parents_flow, &result, &error)},
         {"aperture_flow_end_async", aperture_flow_end_async(parents_flow, 1, &result, &call, &error)},
         {"aperture_flow_end_result", aperture_flow_end_result(parents_flow, &result, &error)},
-        {"aperture_flow_end_response", aperture_flow_end_response(parents_flow, buffer, sizeof buffer, &length, &error)},
+        {"aperture_flow_end_response",
+         aperture_flow_end_response(parents_flow, buffer, sizeof buffer, &length, &error)},
         {"aperture_flow_close", aperture_flow_close(parents_flow, &error)},
         {"aperture_client_completion_fd", aperture_client_completion_fd(parents_client, &number, &error)},
         {"aperture_client_poll", aperture_client_poll(parents_client, &completion, 1, &length, &error)},
@@ -164,18 +167,18 @@ static void refuse_all(aperture_code expected) {
 
 /* In a process that does not use the library: no thread is started by a question. */
 static void check_refused_for_nothing(aperture_code expected) {
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
     refuse_all(expected);
     CHECK(aperture_live_handles() == 0);
     CHECK(aperture_client_stats(NULL, NULL, NULL) == APERTURE_ERROR_INVALID_HANDLE);
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
 }
 
 /* ---- Children ---- */
 
 static void do_nothing(void *unused) { (void)unused; }
 
-static void crash(void *unused) {
+DELIBERATE static void crash(void *unused) {
     volatile int *nowhere = unused;
     const struct rlimit none = {0, 0};
     CHECK(setrlimit(RLIMIT_CORE, &none) == 0);
@@ -185,7 +188,7 @@ static void crash(void *unused) {
 /* A child of a process that has loaded the library, and never used it. */
 static void use_first(void *unused) {
     (void)unused;
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
     run_flows_in_threads();
     run_remote_flows();
     CHECK(aperture_live_handles() == 0);
@@ -211,7 +214,7 @@ static void only_refuse(void *unused) {
 /* Makes a client, and a child that does the same. */
 static void use_in_generations(void *left) {
     int *generations = left;
-    if (thread_count() == 1) {
+    if (is_alone()) {
         refuse_all(APERTURE_ERROR_FORKED);
     }
     parents_client = client_for(childrens_agent.address);
@@ -226,7 +229,8 @@ static void use_in_generations(void *left) {
     }
     run_local_flows();
     parents_flow = start_flow(parents_local, &decision);
-    CHECK(aperture_start_flow_async(parents_client, &params, 0, &none, NULL, &parents_call, &error) == APERTURE_PENDING);
+    CHECK(aperture_start_flow_async(parents_client, &params, 0, &none, NULL, &parents_call, &error) ==
+          APERTURE_PENDING);
     if (--*generations > 0) {
         int status = in_child(use_in_generations, generations);
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -240,7 +244,7 @@ static void use_in_generations(void *left) {
     CHECK(aperture_live_handles() == 0);
 }
 
-/* Returns how many values are attached to this thread. A key is a small number, and one that nobody has made has none. */
+/* Returns how many values are attached to this thread. A key is a small number; one that nobody has made has none. */
 static int attached_values(void) {
     int count = 0;
     for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++) {
@@ -250,9 +254,9 @@ static int attached_values(void) {
 }
 
 /*
- * The runtime's handlers went with the runtime: the host finds its own, which are none here. So did what it has attached to
- * the thread, which would take the thread into the dead runtime when it ends, and its connections, whose end an agent
- * would not see as long as the child lives.
+ * The runtime's handlers went with the runtime: the host finds its own, which are none here. So did what it has
+ * attached to the thread, which would take the thread into the dead runtime when it ends, and its connections, whose
+ * end an agent would not see as long as the child lives.
  */
 static void check_left_behind(void *values) {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGPIPE, SIGURG};
@@ -322,7 +326,7 @@ static void test_unused(void) {
     expect_crash();
     expect_exit(use_first, NULL);
     children_of_agent++;
-    CHECK(thread_count() == 1);
+    CHECK(is_alone());
 }
 
 static void *use_once(void *argument) {
@@ -514,7 +518,8 @@ int main(int argc, char **argv) {
     parents_local = client_for("local:");
     CHECK_OK(aperture_client_wait_ready(parents_client, PATIENCE, &error), error);
     parents_flow = start_flow(parents_client, &decision);
-    CHECK(aperture_start_flow_async(parents_client, &params, 0, &flow, NULL, &parents_call, &error) == APERTURE_PENDING);
+    CHECK(aperture_start_flow_async(parents_client, &params, 0, &flow, NULL, &parents_call, &error) ==
+          APERTURE_PENDING);
 
     start_threads();
     check_progress();

@@ -61,6 +61,15 @@ int scaled(int size) {
     return size / by > 0 ? size / by : 1;
 }
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+void hand_over(void *what) { __tsan_release(what); }
+void take_over(void *what) { __tsan_acquire(what); }
+#else
+void hand_over(void *what) { (void)what; }
+void take_over(void *what) { (void)what; }
+#endif
+
 int64_t now_ns(void) {
     struct timespec now;
     CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);

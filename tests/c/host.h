@@ -37,6 +37,13 @@ void run_flow(aperture_client client, aperture_decision_type expected);
  */
 int scaled(int size);
 
+/*
+ * What one thread gives to an asynchronous call, and another takes with the completion: the second sees all that the
+ * first has written. ThreadSanitizer cannot know, because the library in between is not compiled with it.
+ */
+void hand_over(void *what);
+void take_over(void *what);
+
 /* Returns the time of a clock that never goes back, in nanoseconds. */
 int64_t now_ns(void);
 

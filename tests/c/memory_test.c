@@ -12,9 +12,6 @@
 #include "host.h"
 #include "process.h"
 
-/* How much larger the process may become in a phase. What the Go runtime keeps in reserve differs by a few MiB. */
-#define GROWTH_KIB (8 * 1024)
-
 static aperture_client accepting, rejecting, unreachable;
 
 static void accepted(void) { run_flow(accepting, APERTURE_ACCEPTED); }
@@ -86,14 +83,16 @@ static void refused(void) {
 
     params.control_point = aperture_text_of("");
     CHECK(aperture_start_flow(accepting, &params, &none, NULL, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
-    CHECK(aperture_start_flow_async(accepting, &params, 0, &none, NULL, &call, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
+    CHECK(aperture_start_flow_async(accepting, &params, 0, &none, NULL, &call, &error) ==
+          APERTURE_ERROR_INVALID_ARGUMENT);
     params = checkout();
     CHECK(aperture_start_flow(NULL, &params, &none, NULL, &error) == APERTURE_ERROR_INVALID_HANDLE);
     decision.struct_size = 1;
     CHECK(aperture_start_flow(accepting, &params, &none, &decision, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
 
     CHECK_OK(aperture_start_flow(accepting, &params, &flow, NULL, &error), error);
-    CHECK(aperture_start_flow((aperture_client)(void *)flow, &params, &none, NULL, &error) == APERTURE_ERROR_INVALID_HANDLE);
+    CHECK(aperture_start_flow((aperture_client)(void *)flow, &params, &none, NULL, &error) ==
+          APERTURE_ERROR_INVALID_HANDLE);
     CHECK(aperture_flow_set_status(flow, 7, &error) == APERTURE_ERROR_INVALID_ARGUMENT);
     finish_flow(flow);
     CHECK(aperture_flow_end(flow, NULL, &error) == APERTURE_ERROR_INVALID_HANDLE);
@@ -137,7 +136,7 @@ static void flat(const char *name, void (*once)(void), int times) {
     long after = resident_kib();
     printf("measured: %-16s %8d times: %6ld KiB before, %6ld KiB after\n", name, times, before, after);
     CHECK(aperture_live_handles() == handles);
-    CHECK(after - before < GROWTH_KIB);
+    CHECK(after - before < allowed_growth_kib());
     CHECK(thread_count() <= threads + 16);
     CHECK(descriptor_count() <= descriptors + 4); /* a connection that is being tried has one */
 }

@@ -31,6 +31,14 @@ static int entries_of(const char *directory) {
 
 int thread_count(void) { return entries_of("/proc/self/task"); }
 
+int is_alone(void) {
+#if defined(__SANITIZE_THREAD__)
+    return thread_count() <= 2;
+#else
+    return thread_count() == 1;
+#endif
+}
+
 int descriptor_count(void) { return entries_of("/proc/self/fd") - 1; /* that of the listing */ }
 
 int socket_count(void) {
@@ -88,6 +96,8 @@ long resident_kib(void) {
     CHECK(resident > 0);
     return resident;
 }
+
+long allowed_growth_kib(void) { return (scaled(2) == 2 ? 8 : 64) * 1024; }
 
 void end_with_parent(void) { CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0); }
 

@@ -8,6 +8,9 @@
 /* Returns how many threads this process has, the Go runtime's among them. */
 int thread_count(void);
 
+/* Says whether this process has but one thread, beside one that ThreadSanitizer may have made. */
+int is_alone(void);
+
 /* Waits until this process has no more than so many threads; one that has been joined may still be listed. */
 void wait_for_threads(int most);
 
@@ -23,8 +26,14 @@ int socket_count(void);
 /* Returns the resident memory in KiB. */
 long resident_kib(void);
 
-/* Lets a child end with the thread that has forked it, so that one that hangs does not outlive a test that has failed. */
+/* Lets a child end with the thread that has forked it, so that one that hangs does not outlive a failed test. */
 void end_with_parent(void);
+
+/*
+ * Returns by how much a process may have grown that has not. What the Go runtime keeps in reserve differs by a few MiB;
+ * a tool that makes everything slow also remembers everything.
+ */
+long allowed_growth_kib(void);
 
 /* Runs body in a forked child, which then exits with 0. Returns how it ended, for WIFEXITED and WIFSIGNALED. */
 int in_child(void (*body)(void *), void *argument);

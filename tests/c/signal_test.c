@@ -327,7 +327,7 @@ static void test_masks(void) {
 static volatile int zero;
 static volatile int *volatile nowhere;
 
-static void touch_nothing(void) { *nowhere = 1; }
+DELIBERATE static void touch_nothing(void) { *nowhere = 1; }
 
 static void touch_past_the_end(void) {
     char *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, memfd_create("empty", MFD_CLOEXEC), 0);
@@ -335,7 +335,10 @@ static void touch_past_the_end(void) {
     zero = *(volatile char *)page;
 }
 
-static void divide_by_zero(void) { raise(SIGFPE); zero = 1 / zero; }
+DELIBERATE static void divide_by_zero(void) {
+    zero = 1 / zero;
+    raise(SIGFPE); /* where the processor does not mind */
+}
 
 static void trap(void) { __builtin_trap(); }
 

@@ -1,11 +1,11 @@
 /*
- * Calls from stacks that the library did not choose: small ones of threads, and such that are not the thread's own, as a
- * coroutine, a greenlet or koffi has them.
+ * Calls from stacks that the library did not choose: small ones of threads, and such that are not the thread's own, as
+ * a coroutine, a greenlet or koffi has them.
  *
  *     stack_test DOWN
  *
- * DOWN is the address of an agent that is down: its flows wait in the library, go through the network code, and complete
- * later.
+ * DOWN is the address of an agent that is down: its flows wait in the library, go through the network code, and
+ * complete later.
  *
  * On a stack that is not the thread's own the Go runtime asks for the bounds of the thread's stack on every call, and
  * glibc answers for a main thread by reading /proc/self/maps; the library remembers the answer. The kernel's count of

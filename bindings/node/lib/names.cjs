@@ -30,6 +30,13 @@ const decisionNames = new Map([
   [abi.DecisionType.UNREACHABLE, FlowDecision.Unreachable],
 ]);
 
+const logLevels = new Map([
+  ['debug', abi.LogLevel.LOG_LEVEL_DEBUG],
+  ['info', abi.LogLevel.LOG_LEVEL_INFO],
+  ['warning', abi.LogLevel.LOG_LEVEL_WARNING],
+  ['error', abi.LogLevel.LOG_LEVEL_ERROR],
+]);
+
 function namesByCode(enumeration, prefix) {
   return new Map(Object.entries(enumeration).map(([name, code]) => [code, name.replace(prefix, '')]));
 }
@@ -39,17 +46,12 @@ const codeNames = namesByCode(abi.Code, /^ERROR_/);
 
 const rejectReasonNames = namesByCode(abi.RejectReason, /^REJECT_REASON_/);
 
-/** 'debug', 'info', 'warning', 'error', as configure() takes them. */
-const logLevelCodes = new Map(
-  Object.entries(abi.LogLevel).map(([name, code]) => [name.replace('LOG_LEVEL_', '').toLowerCase(), code]),
-);
-
 /** Turns a name of the ABI or of the protocol into JavaScript's spelling: flows_accepted becomes flowsAccepted. */
 function camelCase(name) {
   return name.replace(/_([a-z])/g, (_match, letter) => letter.toUpperCase());
 }
 
 module.exports = {
-  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, logLevelCodes, rejectReasonNames,
+  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, logLevels, rejectReasonNames,
   statusCodes,
 };

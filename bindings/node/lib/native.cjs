@@ -15,9 +15,7 @@ const { Memory, readInt64, readUint64, writeUint64 } = require('./memory.cjs');
 const { codeNames } = require('./names.cjs');
 const { describe, hasLoneSurrogate } = require('./options.cjs');
 
-const {
-  error, process_options, client_options, flow_params, decision, end_result, completion, stats, label, text,
-} = abi.structs;
+const { error, client_options, flow_params, decision, end_result, completion, stats, label, text } = abi.structs;
 
 /** How many completions are taken by one poll. */
 const POLL_CAPACITY = 64;
@@ -30,7 +28,6 @@ for (const [name, size] of Object.entries({
   call: 8,
   count: 8,
   error: error.size,
-  processOptions: process_options.size,
   clientOptions: client_options.size,
   flowParams: flow_params.size,
   decision: decision.size,
@@ -113,7 +110,6 @@ class Native {
 
     for (const [name, struct] of Object.entries({
       error,
-      processOptions: process_options,
       clientOptions: client_options,
       flowParams: flow_params,
       decision,
@@ -166,20 +162,6 @@ class Native {
     return length;
   }
 
-  // ---- The process ----
-
-  /** Sets what holds for the whole process. */
-  configure({ logFd, logLevel, maxProcs, leaveSignalHandlers }) {
-    const { fields } = process_options;
-    const view = this.#view;
-    const at = (field) => layout.processOptions + field.offset;
-    view.setInt32(at(fields.log_fd), logFd, true);
-    view.setInt32(at(fields.log_level), logLevel, true);
-    view.setInt32(at(fields.max_procs), maxProcs, true);
-    view.setInt32(at(fields.leave_signal_handlers), leaveSignalHandlers ? 1 : 0, true);
-    return this.#functions.aperture_configure(BigInt(this.#memory.address + layout.processOptions), this.#error);
-  }
-
   // ---- Clients ----
 
   /** Makes a client; its handle is read with newHandle(). */
@@ -199,8 +181,8 @@ class Native {
     view.setInt32(at(fields.insecure), options.insecure ? 1 : 0, true);
     view.setInt32(at(fields.telemetry_off), options.telemetry ? 0 : 1, true);
     if (!isMainThread) {
-      // A worker can be terminated, and none of its code runs then: the library closes what it leaves. Where the
-      // process has no room for that, everything else works.
+      // A worker can be terminated, and none of its code runs then: the library closes what it leaves. Where the process
+      // has no room for that, everything else works.
       this.#functions.aperture_close_clients_with_thread(null);
     }
     const pointer = BigInt(this.#memory.address + layout.clientOptions);

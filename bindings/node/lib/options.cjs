@@ -5,16 +5,16 @@
 
 const abi = require('./abi.cjs');
 const { invalidArgument } = require('./errors.cjs');
-const { logLevelCodes } = require('./names.cjs');
+const { logLevels } = require('./names.cjs');
 
 const CLIENT_OPTIONS = new Set([
   'address', 'apiKey', 'caFile', 'serverName', 'userAgent', 'insecure', 'telemetry', 'flowEndTimeoutMs',
   'maxPendingCalls',
 ]);
 
-const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHandlers']);
-
 const FLOW_PARAMS = new Set(['labels', 'rampMode', 'checkTimeoutMs', 'grpcCallOptions', 'tryConnect']);
+
+const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHandlers']);
 
 // Names that programs written for @fluxninja/aperture-js may use, and what to do instead.
 const UNSUPPORTED = {
@@ -23,6 +23,8 @@ const UNSUPPORTED = {
   resultCacheKey: 'caches are not supported by this version',
   globalCacheKeys: 'caches are not supported by this version',
 };
+
+const MAX_INT32 = 2 ** 31 - 1;
 
 function describe(value) {
   if (value === null) {
@@ -68,15 +70,25 @@ function readFlag(name, value, ifMissing) {
   return value;
 }
 
-// A number that fits the library's field; which of them make sense is the library's to say.
-function readInt32(name, value) {
+// The library's word for the default is 0. Here that is undefined, and 0 is as wrong as a negative number.
+function readPositive(name, value) {
   if (value === undefined) {
     return 0;
   }
-  if (!Number.isInteger(value) || value !== (value | 0)) {
-    throw invalidArgument(`${name} must be a whole number, not ${typeof value === 'number' ? value : describe(value)}`);
+  if (!Number.isInteger(value) || value < 1 || value > MAX_INT32) {
+    const what = typeof value === 'number' ? value : describe(value);
+    throw invalidArgument(`${name} must be a whole number from 1 to ${MAX_INT32}, not ${what}`);
   }
   return value;
+}
+
+function readLogLevel(name, value) {
+  const level = logLevels.get(value);
+  if (level === undefined) {
+    const what = typeof value === 'string' ? JSON.stringify(value) : describe(value);
+    throw invalidArgument(`${name} must be one of ${[...logLevels.keys()].join(', ')}, not ${what}`);
+  }
+  return level;
 }
 
 /** Turns a time in milliseconds into whole nanoseconds, rounded up, and at most the longest the library knows. */
@@ -110,25 +122,17 @@ function readClientOptions(options) {
   };
 }
 
-function readLogLevel(value) {
-  const code = logLevelCodes.get(value ?? 'warning');
-  if (code === undefined || value === null) {
-    const what = typeof value === 'string' ? JSON.stringify(value) : describe(value);
-    throw invalidArgument(`options.logLevel must be one of ${[...logLevelCodes.keys()].join(', ')}, not ${what}`);
-  }
-  return code;
-}
-
 function readProcessOptions(options) {
   if (options === null || typeof options !== 'object' || Array.isArray(options)) {
     throw invalidArgument(`options must be an object such as {logFd: 2}, not ${describe(options)}`);
   }
   checkNames('options', options, PROCESS_OPTIONS);
+  const { logFd, logLevel = 'warning', maxProcs, leaveSignalHandlers } = options;
   return {
-    logFd: readInt32('options.logFd', options.logFd),
-    logLevel: readLogLevel(options.logLevel),
-    maxProcs: readInt32('options.maxProcs', options.maxProcs),
-    leaveSignalHandlers: readFlag('options.leaveSignalHandlers', options.leaveSignalHandlers, false),
+    logFd: readPositive('options.logFd', logFd),
+    logLevel: readLogLevel('options.logLevel', logLevel),
+    maxProcs: readPositive('options.maxProcs', maxProcs),
+    leaveSignalHandlers: readFlag('options.leaveSignalHandlers', leaveSignalHandlers, false),
   };
 }
 
@@ -205,4 +209,6 @@ function readLabels(labels) {
   return labels;
 }
 
-module.exports = { describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams, readProcessOptions };
+module.exports = {
+  describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams, readProcessOptions,
+};

@@ -143,9 +143,7 @@ export const LEAVES_NO_HANDLE = ['--require', path.join(PACKAGE, 'test/leaves_no
 
 /** What modules of other processes, and of workers, begin with: the package, and liveHandles(). */
 export const IMPORTS = `
-  import {
-    ApertureClient, ApertureError, FlowStatus, configure,
-  } from ${JSON.stringify(path.join(PACKAGE, 'index.mjs'))};
+  import { ApertureClient, ApertureError, FlowStatus } from ${JSON.stringify(path.join(PACKAGE, 'index.mjs'))};
   import { liveHandles } from ${JSON.stringify(path.join(PACKAGE, 'test/live_handles.cjs'))};
 `;
 

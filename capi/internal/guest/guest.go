@@ -8,6 +8,7 @@
 //	process.c       which process this is: nothing enters the runtime of a parent
 //	start.c         the runtime starts with the first client (start.ld moves its entry)
 //	image.c         a forked child loads a fresh copy of the library
+//	loader.c        unless the loader is locked for ever
 //	thread_key.c    a thread of a child does not enter the dead runtime when it ends
 //	thread_end.c    a thread of the host that ends is noticed
 //	connections.c   a forked child closes its parent's connections (with connection.go)

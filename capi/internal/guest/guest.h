@@ -65,6 +65,11 @@ int aperture_guest_image(void);
 /* Loads a fresh copy and stores its functions. The caller holds the lock of the process. */
 aperture_code aperture_guest_load_copy(const struct aperture_functions **functions, aperture_error *error);
 
+/* ---- loader.c: the dynamic loader of a forked child ---- */
+
+/* Says whether the loader can be used. It waits for a few seconds before it says no. */
+bool aperture_guest_loader_answers(void);
+
 /* ---- settings.c: what the host has configured ---- */
 
 /* Hands the settings to the Go code of this image. The caller holds the lock of the process. */

@@ -7,9 +7,8 @@
  * known by its number, the last part of its name, and handles have that number in them (capi/internal/handle): a handle
  * of the parent is recognised in the child, whose own handles could otherwise be the same numbers.
  *
- * Two things cannot be helped here. Each copy takes a piece of the dynamic loader's static thread-local memory, which is
- * gone after some 50 generations of forks. And a child cannot load anything when another thread of its parent was in
- * dlopen or dlclose at the moment of the fork: glibc leaves its lock locked.
+ * What cannot be helped: each copy takes a piece of the dynamic loader's static thread-local memory, which is gone after
+ * some 60 generations of forks.
  */
 #define _GNU_SOURCE
 #include "guest.h"
@@ -143,6 +142,12 @@ aperture_code aperture_guest_load_copy(const struct aperture_functions **functio
     if (last_copy >= APERTURE_GUEST_LAST_IMAGE) {
         return aperture_guest_fail(error, APERTURE_ERROR_RESOURCE_EXHAUSTED,
             "no more than %d generations of forked processes can use the library", APERTURE_GUEST_LAST_IMAGE);
+    }
+    if (!aperture_guest_loader_answers()) {
+        return aperture_guest_fail(error, APERTURE_ERROR_FORKED,
+            "this process was forked while another thread of its parent was loading or unloading a library, and glibc left "
+            "its loader locked: nothing can be loaded here; make the first client after the fork, or fork before there are "
+            "such threads");
     }
     last_copy++;
     int from = open_file();

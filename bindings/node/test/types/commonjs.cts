@@ -3,7 +3,7 @@
 import libaperture = require('libaperture');
 
 export async function run(): Promise<boolean> {
-  libaperture.configure({ logFd: 2, logLevel: 'error' });
+  libaperture.configure({ logFd: 2 });
   const client: libaperture.ApertureClient = new libaperture.ApertureClient({ address: 'local:policies.yaml' });
   const flow: libaperture.Flow = await client.startFlow('checkout', { labels: { tier: 'gold' } });
   flow.setStatus(libaperture.FlowStatus.Error);

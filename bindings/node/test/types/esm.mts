@@ -35,6 +35,20 @@ export async function handle(userId: string): Promise<number> {
   }
 }
 
+export function setUp(options: ProcessOptions): void {
+  same<ReturnType<typeof configure>, void>();
+  same<LogLevel, 'debug' | 'info' | 'warning' | 'error'>();
+  configure();
+  configure(options);
+  configure({ logFd: 2, logLevel: 'error', maxProcs: undefined, leaveSignalHandlers: true });
+  // @ts-expect-error: there is no such level
+  configure({ logLevel: 'warn' });
+  // @ts-expect-error: there is no such option
+  configure({ log_fd: 2 });
+  // @ts-expect-error: a descriptor is a number
+  configure({ logFd: '2' });
+}
+
 export async function checkTypes(client: ApertureClient): Promise<void> {
   const flow = await client.startFlow('checkout');
   same<typeof flow, Flow>();
@@ -64,20 +78,6 @@ export async function checkTypes(client: ApertureClient): Promise<void> {
   await client.startFlow('checkout', { grpcCallOptions: { deadline: Date.now() + 200 } });
   const status: FlowStatus = FlowStatus.OK;
   flow.setStatus(status);
-
-  const level: LogLevel = 'debug';
-  const settings: ProcessOptions = {
-    logFd: process.stderr.fd, logLevel: level, maxProcs: 2, leaveSignalHandlers: false,
-  };
-  same<ReturnType<typeof configure>, void>();
-  configure(settings);
-  configure({});
-  // @ts-expect-error: there is no such level
-  configure({ logLevel: 'warn' });
-  // @ts-expect-error: a stream is no descriptor
-  configure({ logFd: process.stderr });
-  // @ts-expect-error: there is no such option
-  configure({ log_fd: 2 });
 
   // @ts-expect-error: the address is required
   new ApertureClient({ insecure: true });

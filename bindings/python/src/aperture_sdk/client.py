@@ -473,7 +473,8 @@ class ApertureClient:
             raise
 
     def _failure(self, code: int, error: _abi.Error) -> errors.ApertureError:
-        if code == Code.ERROR_INVALID_HANDLE and (self._closed or self._closing is not None):
+        is_closed = self._closed or self._closing is not None
+        if code == Code.ERROR_CLOSED or (code == Code.ERROR_INVALID_HANDLE and is_closed):
             if _exiting.is_set() and not on_main_thread():
                 # A daemon thread, which Python ends without a word a moment later. So does this.
                 raise SystemExit
