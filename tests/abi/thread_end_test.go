@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -48,7 +49,9 @@ func TestClientIsClosedWithItsThread(t *testing.T) {
 		"a close that has ended": func(t *testing.T, agent *fakeagent.Agent, client host.Handle) {
 			var call host.Handle
 			require.Equal(t, host.Pending, host.Lib.ClientCloseAsync(client, 0, 1, &call, nil))
-			require.True(t, host.Readable(t, host.CompletionFD(t, client), host.Soon))
+			var fd int32 // closed with the thread, so not by the test: its number may be another file's then
+			require.Equal(t, host.OK, host.Lib.ClientCompletionFD(client, &fd, nil))
+			require.True(t, host.Readable(t, int(fd), host.Soon))
 		},
 		"a flow of a client that was closed": func(t *testing.T, agent *fakeagent.Agent, client host.Handle) {
 			host.Start(t, client, host.Patient(host.ParamsFor("checkout")))
@@ -85,6 +88,20 @@ func TestWhatAThreadLeavesIsGivenBackAndSent(t *testing.T) {
 	for _, span := range agent.Recorded().Spans {
 		require.Equal(t, "Error", span.Attributes["aperture.flow.status"])
 	}
+}
+
+func TestDescriptorsThatWereNotClosedAreClosedWithTheThread(t *testing.T) {
+	agent := host.StartAgent(t)
+	var left int32
+	var pipe, now syscall.Stat_t
+	host.OnThreadThatEnds(func() {
+		closeClientsWithThread(t)
+		require.Equal(t, host.OK, host.Lib.ClientCompletionFD(host.ReadyClient(t, agent), &left, nil))
+		require.NoError(t, syscall.Fstat(int(left), &pipe))
+	})
+	host.Eventually(t, "the descriptor is closed", func() bool {
+		return syscall.Fstat(int(left), &now) != nil || now.Ino != pipe.Ino
+	})
 }
 
 func TestAThreadClosesOnlyWhatItMadeAfterItSaidSo(t *testing.T) {

@@ -66,10 +66,10 @@ function load() {
 // Says that signal listeners are looked after in this process, also to another instance of this module.
 const PROTECTED = Symbol.for('libaperture.signalListenersAreProtected');
 
-// libuv installs signal handlers without SA_ONSTACK. On a thread that is in a call of the library such a handler would run
-// on the small stack of a goroutine, and overflow it. The library looks for them every 10 ms; a listener that is added
-// meanwhile is told to it. Node's own listener of 'newListener', which comes before this one, has installed the handler by
-// then. Signals have listeners on the main thread only.
+// libuv installs signal handlers without SA_ONSTACK. On a thread that is in a call of the library such a handler would
+// run on the small stack of a goroutine, and overflow it. The library looks for them every 10 ms; a listener that is
+// added meanwhile is told to it. Node's own listener of 'newListener', which comes before this one, has installed the
+// handler by then. Signals have listeners on the main thread only.
 function protectSignalListeners({ aperture_protect_signal_handlers: protectSignalHandlers }) {
   if (isMainThread && !process[PROTECTED]) {
     Object.defineProperty(process, PROTECTED, { value: true });

@@ -1,5 +1,5 @@
-// However a process ends, and whatever is pending then: it ends at once, as it would without the library, and the library
-// writes nothing. Spans are sent by a clean close.
+// However a process ends, and whatever is pending then: it ends at once, as it would without the library, and the
+// library writes nothing. Spans are sent by a clean close.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -81,7 +81,8 @@ const ways = {
     leaving: `
       const { Worker } = await import('node:worker_threads');
       const workerData = { name, agents: { answering, hanging } };
-      const workers = Array.from({ length: 4 }, () => new Worker(${JSON.stringify(WORKER)}, { eval: true, workerData }));
+      const source = ${JSON.stringify(WORKER)};
+      const workers = Array.from({ length: 4 }, () => new Worker(source, { eval: true, workerData }));
       await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))));
       leave();
       process.exit(3);`,
@@ -101,7 +102,9 @@ for (const [way, { leaving, code = null, signal = null }] of Object.entries(ways
       t.diagnostic(`${state}: ${took} ms`);
       assert.ok(took < EXIT_MS, `${state}: the end took ${took} ms`);
       // Node itself reports what is uncaught, and nobody else anything.
-      const report = ended.stderr.replace(/^file:.*\n.*\n *\^\n\nError: uncaught\n(    at .*\n)*\nNode\.js v.*\n$/, 'uncaught');
+      const report = ended.stderr.replace(
+        /^file:.*\n.*\n *\^\n\nError: uncaught\n(    at .*\n)*\nNode\.js v.*\n$/, 'uncaught',
+      );
       assert.equal(report, code === 1 ? 'uncaught' : '', state);
     }
   });

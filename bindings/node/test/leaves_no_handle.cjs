@@ -1,7 +1,7 @@
 'use strict';
 
-// Required by processes that tests start (node --require): the process ends with an error when its own work is done and a
-// handle of the library is still open.
+// Required by processes that tests start (node --require): the process ends with an error when its own work is done and
+// a handle of the library is still open.
 
 const { isMainThread } = require('node:worker_threads');
 

@@ -97,7 +97,8 @@ test('the texts of flows and of refused calls are released', async () => {
   assert.ok(Number(output) < 64, `grew by ${output} MiB`);
 });
 
-// The paths that a flow can take, with how often each is taken. Those with an agent, which cost much more time, are fewer.
+// The paths that a flow can take, with how often each is taken. Those with an agent, which cost much more time, are
+// fewer.
 const PATHS = {
   accepted: [
     1_000_000,
@@ -172,7 +173,7 @@ test('resident memory is flat over a million flows, accepted, rejected and faili
       return grown;
     }
     await agent.waitReady(${AMPLE_MS});
-    await work(0.2);
+    await work(0.5);
     const before = await residentMemory();
     const grown = await work(1);
     console.log(JSON.stringify([(await residentMemory() - before) / 2 ** 20 | 0, grown]));

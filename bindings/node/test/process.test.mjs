@@ -1,5 +1,5 @@
-// What the package does to its process: the event loop is never blocked, no thread of libuv's pool is occupied, a pending
-// call keeps the process alive, and it works without a descriptor.
+// What the package does to its process: the event loop is never blocked, no thread of libuv's pool is occupied, a
+// pending call keeps the process alive, and it works without a descriptor.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

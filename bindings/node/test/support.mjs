@@ -24,7 +24,7 @@ export const HANG_MS = 20_000;
 setTimeout(() => {
   console.error('the tests of this file hang');
   process.exit(1);
-}, 6 * HANG_MS).unref();
+}, 15 * HANG_MS).unref();
 
 /** A check timeout that no test reaches. */
 export const AMPLE_MS = 10_000;
@@ -148,9 +148,9 @@ export const IMPORTS = `
 `;
 
 /**
- * Runs a module as a process of its own, with the imports above. Returns how it ended: its exit code
- * or the signal that killed it, what it printed, and when it had ended. It fails when it hangs, and when it ends with an
- * open handle of the library, unless that is said to be what the test is about.
+ * Runs a module as a process of its own, with the imports above. Returns how it ended: its exit code or the signal that
+ * killed it, what it printed, and when it had ended. It fails when it hangs, and when it ends with an open handle of
+ * the library, unless that is said to be what the test is about.
  */
 export async function runProcess(
   body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
@@ -181,7 +181,7 @@ export async function runProcess(
   return { code, signal, endedAt, ...output };
 }
 
-/** Does the same with a module that must end by itself, without an error and with nothing on stderr; returns its output. */
+/** Does the same with a module that must end by itself, with nothing on stderr and no error; returns its output. */
 export async function runModule(body, options) {
   const { code, signal, stdout, stderr } = await runProcess(body, options);
   assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' }, stdout);

@@ -12,27 +12,23 @@ const WORK = `${IMPORTS}
   import { parentPort, workerData } from 'node:worker_threads';
   const { how, answering, hanging } = workerData;
   const patient = { checkTimeoutMs: how === 'its natural end' ? 20 : 3_600_000 };
-  const open = async (address, options = {}) => {
-    const client = new ApertureClient({ address, insecure: true, ...options });
-    await client.waitReady(${AMPLE_MS});
-    return client;
-  };
+  const open = (address) => new ApertureClient({ address, insecure: true });
 
   const local = new ApertureClient({ address: 'local:' });
   parentPort.postMessage('koffi is loaded');
   globalThis.kept = [local, await local.startFlow('checkout')];
 
-  const idle = await open(answering);
+  const idle = open(answering);
   const unended = await idle.startFlow('checkout', { checkTimeoutMs: ${AMPLE_MS} });
   kept.push(idle, unended);
   if (unended.decision() !== 'Accepted') throw new Error('not decided: ' + unended.error());
 
-  const asking = await open(hanging);
+  const asking = open(hanging);
   kept.push(asking);
   for (let i = 0; i < 5; i++) asking.startFlow('checkout', patient);
 
   if (how !== 'its natural end') {
-    const closing = await open(hanging);
+    const closing = open(hanging);
     closing.startFlow('checkout', patient);
     closing.close();
   }
@@ -108,7 +104,7 @@ for (const [how, ending] of Object.entries({
   test(`workers that end by ${how} with calls in flight leave nothing`, async (t) => {
     const hanging = await startFakeAgent(t, '--hang');
     const answering = await startFakeAgent(t, '--in-flight', '1');
-    const output = await runModule(HOST, { args: [how, answering.address, hanging.address] });
+    const output = await runModule(HOST, { args: [how, answering.address, hanging.address], hangMs: 5 * HANG_MS });
     const [, endings, grown] = /^(.*) (-?\d+)\n$/.exec(output);
     assert.equal(endings, ending);
     t.diagnostic(`${grown} MiB more after 49 workers`);
