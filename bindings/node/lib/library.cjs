@@ -3,6 +3,7 @@
 // Finds the shared library and loads it with koffi. Everything here belongs to one module instance: a worker thread
 // requires this file for itself and gets functions of its own.
 
+const { ChildProcess } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -63,22 +64,34 @@ function load() {
   }
 }
 
-// Says that signal listeners are looked after in this process, also to another instance of this module.
-const PROTECTED = Symbol.for('libaperture.signalListenersAreProtected');
+// Says that signal handlers are looked after in this thread, also to another instance of this module.
+const PROTECTED = Symbol.for('libaperture.signalHandlersAreProtected');
 
 // libuv installs signal handlers without SA_ONSTACK. On a thread that is in a call of the library such a handler would
 // run on the small stack of a goroutine, and overflow it. The library looks for them every 10 ms; a listener that is
 // added meanwhile is told to it. Node's own listener of 'newListener', which comes before this one, has installed the
 // handler by then. Signals have listeners on the main thread only.
-function protectSignalListeners({ aperture_protect_signal_handlers: protectSignalHandlers }) {
-  if (isMainThread && !process[PROTECTED]) {
-    Object.defineProperty(process, PROTECTED, { value: true });
+//
+// Node itself handles SIGCHLD, from the start of a child until there is none any more, and tells nobody of it: there it is
+// the start of a child that is followed.
+function protectHandlers({ aperture_protect_signal_handlers: protectSignalHandlers }) {
+  if (process[PROTECTED]) {
+    return;
+  }
+  Object.defineProperty(process, PROTECTED, { value: true });
+  if (isMainThread) {
     process.on('newListener', (event) => {
       if (Object.hasOwn(os.constants.signals, event)) {
         protectSignalHandlers(null);
       }
     });
   }
+  const { spawn } = ChildProcess.prototype;
+  ChildProcess.prototype.spawn = function spawnProtected(...args) {
+    const result = Reflect.apply(spawn, this, args);
+    protectSignalHandlers(null);
+    return result;
+  };
 }
 
 let loaded = null;
@@ -87,7 +100,7 @@ let loaded = null;
 function loadLibrary() {
   if (loaded === null) {
     loaded = load();
-    protectSignalListeners(loaded.functions);
+    protectHandlers(loaded.functions);
   }
   return loaded;
 }

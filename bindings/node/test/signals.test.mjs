@@ -134,6 +134,24 @@ test('a handler has its flag when process.on returns, whichever method installed
   assert.equal(output, 'true true true\n');
 });
 
+test('the handler of SIGCHLD has its flag when a child is started, each time that Node installs it', async () => {
+  const output = await runModule(`${HAS_ONSTACK}
+    import { exec, spawn } from 'node:child_process';
+    import { once } from 'node:events';
+    const client = new ApertureClient({ address: 'local:' });
+    for (const start of [() => spawn('true'), () => exec('true'), () => spawn('true')]) {
+      const child = start();
+      console.log(hasOnstack('SIGCHLD'));
+      const [code] = await once(child, 'close');
+      console.log(code);
+    }
+    const [error] = await once(spawn('/no/such/program'), 'error');
+    console.log(error.code);
+    await client.close();
+  `);
+  assert.equal(output, `${'true\n0\n'.repeat(3)}ENOENT\n`);
+});
+
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
   test(`${signal} without a handler ends the process while calls are pending`, async (t) => {
     const agent = await startFakeAgent(t, '--hang');
