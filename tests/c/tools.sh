@@ -68,13 +68,11 @@ sanitize() {
     export UBSAN_OPTIONS=$CRASHES:print_stacktrace=1
     export TEST_DIVISOR=10
     probe out-of-bounds heap-buffer-overflow leak 'detected memory leaks' undefined 'signed integer overflow'
-    # Not signals: once in some runs a goroutine's stack is found damaged with this tool, and never without it. It gives every
-    # thread an alternate stack of its own; whether that is the reason is not known yet.
     host_tests flow stack threads memory limits coroutine
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 # of a process that ends in the middle of everything
     # Not forks: neither the tool's allocator nor its search for leaks is made for a child of a process with several
     # threads, and such a child hangs now and then in them.
-    host_tests exit
+    host_tests signal exit
 }
 
 thread() {
