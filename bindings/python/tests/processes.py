@@ -43,7 +43,8 @@ class Server:
         """Stop the program and read what else it printed."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
-            self.output, _ = self._process.communicate(timeout=DEADLINE)
+            self.output, errors = self._process.communicate(timeout=DEADLINE)
+            assert self._process.returncode == 0, errors
 
     def kill(self) -> None:
         """End the program at once, with all its connections."""

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -39,11 +38,13 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	// Signals are taken until the process ends: one that comes on top of a closed standard input must not end the report.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	closed := make(chan struct{})
 	go func() {
+		defer close(closed)
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		stop()
 	}()
 
 	agent, err := fakeagent.Start(options)
@@ -52,7 +53,10 @@ func run() error {
 	}
 	agent.Set(behaviour)
 	fmt.Println("fakeagent: listening on", agent.Address())
-	<-ctx.Done()
+	select {
+	case <-signals:
+	case <-closed:
+	}
 	agent.Stop()
 	return json.NewEncoder(os.Stdout).Encode(summarise(agent.Recorded()))
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,12 +27,18 @@ type program struct {
 	address string
 }
 
-// startProgram builds and starts the program.
-func startProgram(t *testing.T, arguments ...string) *program {
+// buildProgram builds the program and returns its path.
+func buildProgram(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fakeagent")
 	output, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	require.NoError(t, err, string(output))
+	return path
+}
+
+// startProgram starts the program that was built at a path.
+func startProgram(t *testing.T, path string, arguments ...string) *program {
+	t.Helper()
 	command := exec.Command(path, arguments...)
 	stdin, err := command.StdinPipe()
 	require.NoError(t, err)
@@ -63,7 +70,7 @@ func TestProgramAnswersAsItsFlagsSayAndTellsWhatItWasAsked(t *testing.T) {
 		"closed stdin": func(p *program) error { return p.stdin.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			agent := startProgram(t, "-decision", "reject", "-reason", "NO_TOKENS", "-wait-time", "1500ms",
+			agent := startProgram(t, buildProgram(t), "-decision", "reject", "-reason", "NO_TOKENS", "-wait-time", "1500ms",
 				"-in-flight", "2", "-require-api-key", "key", "-flow-end-error", "INTERNAL")
 			client, err := core.NewClient(core.Options{Address: agent.address, Insecure: true, APIKey: "key"})
 			require.NoError(t, err)
@@ -95,10 +102,22 @@ func TestProgramAnswersAsItsFlagsSayAndTellsWhatItWasAsked(t *testing.T) {
 	}
 }
 
+// A test sends SIGTERM and closes the standard input then; the program may see the one after the other, or before it.
+func TestProgramReportsWhenItIsToldTwiceToEnd(t *testing.T) {
+	path := buildProgram(t)
+	for i := range 50 {
+		agent := startProgram(t, path)
+		require.NoError(t, agent.stdin.Close())
+		time.Sleep(time.Duration(i) * 20 * time.Microsecond)
+		_ = agent.command.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
+		agent.summary(t)
+	}
+}
+
 // A soak kills the agent, and then wants to know what it told its client.
 func TestJournalOutlivesAnAgentThatIsKilled(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "journal")
-	agent := startProgram(t, "-obey-labels", "-journal", journal)
+	agent := startProgram(t, buildProgram(t), "-obey-labels", "-journal", journal)
 	client, err := core.NewClient(core.Options{Address: agent.address, Insecure: true})
 	require.NoError(t, err)
 	for _, labels := range []map[string]string{
@@ -136,9 +155,7 @@ func TestJournalOutlivesAnAgentThatIsKilled(t *testing.T) {
 }
 
 func TestProgramRefusesFlagsThatMakeNoSense(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "fakeagent")
-	output, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	require.NoError(t, err, string(output))
+	path := buildProgram(t)
 	for _, arguments := range [][]string{
 		{"-decision", "maybe"}, {"-decision", "reject", "-reason", "WHIM"}, {"-error", "OOPS"}, {"-export-error", "OK"},
 		{"-tls-cert", "server.pem"}, {"stray"}, {"-address", "nowhere"}, {"-journal", "/nowhere/journal"},
