@@ -31,16 +31,10 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 		if err != nil {
 			return err
 		}
-		if err := given("flow", flow); err != nil {
-			return err
-		}
 		if err := given("call", call); err != nil {
 			return err
 		}
-		if err := optionalDecision(decision); err != nil {
-			return err
-		}
-		controlPoint, request, err := flowRequest(params)
+		controlPoint, request, err := startRequest(params, flow, decision)
 		if err != nil {
 			return err
 		}

@@ -21,18 +21,23 @@ func aperture_go_start_flow(client C.uint64_t, params *C.aperture_flow_params, f
 		if err != nil {
 			return err
 		}
-		if err := given("flow", flow); err != nil {
-			return err
-		}
-		if err := optionalDecision(decision); err != nil {
-			return err
-		}
-		controlPoint, request, err := flowRequest(params)
+		controlPoint, request, err := startRequest(params, flow, decision)
 		if err != nil {
 			return err
 		}
 		return s.start(context.Background(), controlPoint, request, flow, decision)
 	})
+}
+
+// startRequest reads what both forms of starting a flow are given, once it is sure that they can answer.
+func startRequest(params *C.aperture_flow_params, flow *C.uint64_t, decision *C.aperture_decision) (string, core.FlowParams, error) {
+	if err := given("flow", flow); err != nil {
+		return "", core.FlowParams{}, err
+	}
+	if err := optionalDecision(decision); err != nil {
+		return "", core.FlowParams{}, err
+	}
+	return flowRequest(params)
 }
 
 // start starts a flow and gives it a handle.
