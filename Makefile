@@ -20,7 +20,7 @@ SONAME    := libaperture.so.0
 LINKER    := -Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/aperture.map -Wl,-z,relro -Wl,-z,now \
 	-Wl,-T,$(CURDIR)/capi/internal/guest/start.ld
 GO_BUILD  := $(GO) build -trimpath -buildvcs=false
-GO_SOURCES := $(shell find capi core cmd tests \( -name '*.go' -o -name '*.c' \) -not -name '*_test.*') go.mod go.sum
+GO_SOURCES := $(shell find capi core cmd internal tests \( -name '*.go' -o -name '*.c' \) -not -name '*_test.*') go.mod go.sum
 
 # Go knows of no header outside of a package's own folder: the hash lets it compile again when one has changed.
 C_HEADERS := include/aperture.h capi/internal/guest/guest.h capi/internal/guest/functions.h
@@ -97,7 +97,7 @@ test: check-generated check-go test-go test-abi test-faults test-soak test-c tes
 
 .PHONY: check-go
 check-go: $(BUILD)/staticcheck $(LIBRARY) ## gofmt, go vet, staticcheck, and core without cgo.
-	@test -z "$$(gofmt -l abi bench capi core cmd tests tools)" || { gofmt -d abi bench capi core cmd tests tools; exit 1; }
+	@test -z "$$(gofmt -l abi bench capi core cmd internal tests tools)" || { gofmt -d abi bench capi core cmd internal tests tools; exit 1; }
 	$(GO) vet ./...
 	cd tools && $(GO) vet ./...
 	$(BUILD)/staticcheck ./...
@@ -105,7 +105,7 @@ check-go: $(BUILD)/staticcheck $(LIBRARY) ## gofmt, go vet, staticcheck, and cor
 
 .PHONY: test-go
 test-go: ## The Go packages, under the race detector.
-	$(GO) test -race ./abi/... ./capi/... ./core/... ./cmd/... ./tests/fakeagent/... ./tests/testcert/...
+	$(GO) test -race ./abi/... ./capi/... ./core/... ./cmd/... ./internal/... ./tests/fakeagent/... ./tests/testcert/...
 
 .PHONY: test-abi
 test-abi: $(LIBRARY) ## The built library, loaded as a foreign caller would.

@@ -13,7 +13,7 @@ import (
 	"github.com/libaperture/libaperture/capi/internal/handle"
 	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/core/check"
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 var (

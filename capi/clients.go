@@ -15,7 +15,7 @@ import (
 	"github.com/libaperture/libaperture/capi/internal/completion"
 	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/core/check"
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 //export aperture_go_new_client

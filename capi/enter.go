@@ -7,7 +7,7 @@ import (
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/guest"
 	"github.com/libaperture/libaperture/capi/internal/handle"
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // enter is the way of every call into the library: it refuses an error struct that cannot be written to, runs the call,

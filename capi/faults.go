@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // This file is in a build for tests only (tests/faults). There, every call of the library and every goroutine of it

@@ -6,7 +6,7 @@ import "C"
 import (
 	"math"
 
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 //export aperture_go_live_handles

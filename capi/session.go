@@ -9,7 +9,7 @@ import (
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/completion"
 	"github.com/libaperture/libaperture/core"
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // session is what stands behind a client's handle: the client and its asynchronous calls.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/core"
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 var errNoThreadEnd = &failure{abi.ErrorResourceExhausted,

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/libaperture/libaperture/core/check"
-	"github.com/libaperture/libaperture/core/guard"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // Decision says how a flow was decided.

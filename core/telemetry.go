@@ -11,7 +11,7 @@ import (
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/libaperture/libaperture/core/check"
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 const (

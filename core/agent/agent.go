@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/libaperture/libaperture/core/check"
-	"github.com/libaperture/libaperture/core/guard"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // Options say how to reach an agent.

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // Bounds for how often idle state is removed.

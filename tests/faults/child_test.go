@@ -38,7 +38,7 @@ func runInChild(t *testing.T, name string, test fault) {
 		host.Eventually(t, "the trace is in the log", func() bool { return c.traces(point) > 0 })
 	}
 	if test.trace == "" {
-		test.trace = "core/guard.Do"
+		test.trace = "internal/guard.Do"
 	}
 	require.Contains(t, c.logged(), test.trace+"(", "the function is not in the trace")
 	c.disarm()

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/libaperture/libaperture/core/guard"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 const (
