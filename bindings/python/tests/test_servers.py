@@ -240,7 +240,7 @@ def test_an_agent_is_asked_once_for_each_request_and_gets_every_span(
     server.stop()
     report = fake.report()
     assert report["check_count"] == answers.count + 2  # those of the import and of the wait
-    if server.name == "uwsgi with threads":  # on a busy machine it may skip atexit all the same
+    if server.name.startswith("uwsgi"):  # on a busy machine it may skip atexit all the same
         assert 0 < report["span_count"] <= report["check_count"]
     else:
         assert report["span_count"] == report["check_count"]
