@@ -210,7 +210,7 @@ func aperture_go_client_completion_fd(client C.uint64_t, fd *C.int32_t, failure 
 		if err != nil {
 			return err
 		}
-		descriptor, err := s.queue.Descriptor()
+		descriptor, err := s.descriptor()
 		*fd = C.int32_t(descriptor)
 		return err
 	})

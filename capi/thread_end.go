@@ -2,6 +2,7 @@ package main
 
 // #include "aperture.h"
 // #include <stdbool.h>
+// uint64_t aperture_guest_thread(void);
 // bool aperture_guest_watch_thread(void);
 import "C"
 
@@ -25,6 +26,12 @@ func aperture_go_close_clients_with_thread(failure *C.aperture_error) C.aperture
 		}
 		return nil
 	})
+}
+
+// descriptor returns a descriptor of the client's completions. It is closed with the client's thread only if it is that
+// thread which asks: another one may still use it.
+func (s *session) descriptor() (int, error) {
+	return s.queue.Descriptor(s.thread != 0 && s.thread == uint64(C.aperture_guest_thread()))
 }
 
 // aperture_go_thread_ended closes the clients that a thread has made. It is called on that thread, which is about to end
@@ -56,7 +63,7 @@ func leave(thread uint64) {
 
 // leave closes a client that no caller will ever use again.
 func (s *session) leave(open []*core.Flow) {
-	s.queue.CloseDescriptors()
+	s.queue.CloseLentDescriptors()
 	s.release()
 	ctx, cancel := context.WithTimeout(context.Background(), core.DefaultCloseTimeout)
 	defer cancel()

@@ -598,8 +598,8 @@ APERTURE_API aperture_code aperture_protect_signal_handlers(aperture_error *erro
  * Says that the calling thread may end without a chance to close its clients, as when its host ends it from outside
  * (worker.terminate() in Node). It holds for every client that the thread makes from now on. When the thread ends,
  * the library does what is left, and the thread does not wait for it: the handles of those clients, of their flows
- * and of their calls are released, flows that were not ended are ended with the status Error, descriptors of
- * aperture_client_completion_fd that were not closed are closed, and so is each client, within
+ * and of their calls are released, flows that were not ended are ended with the status Error, descriptors that
+ * aperture_client_completion_fd gave to the thread and that were not closed are closed, and so is each client, within
  * APERTURE_DEFAULT_CLOSE_TIMEOUT_NS. Until then nothing changes; the clients can be used by other threads and closed
  * as ever.
  *

@@ -104,6 +104,23 @@ func TestDescriptorsThatWereNotClosedAreClosedWithTheThread(t *testing.T) {
 	})
 }
 
+func TestADescriptorOfAnotherThreadIsNotClosedWithTheThread(t *testing.T) {
+	agent := host.StartAgent(t)
+	before := host.Lib.LiveHandles()
+	var other int
+	var pipe, now syscall.Stat_t
+	host.OnThreadThatEnds(func() {
+		closeClientsWithThread(t)
+		client := host.ReadyClient(t, agent)
+		host.OnThreadThatEnds(func() { other = host.CompletionFD(t, client) })
+		require.NoError(t, syscall.Fstat(other, &pipe))
+	})
+	host.Eventually(t, "the client is released", func() bool { return host.Lib.LiveHandles() == before })
+	require.NoError(t, syscall.Fstat(other, &now), "the descriptor belongs to the other thread")
+	require.Equal(t, pipe.Ino, now.Ino)
+	require.True(t, host.Readable(t, other, host.Soon), "it says that the client is closed")
+}
+
 func TestAThreadClosesOnlyWhatItMadeAfterItSaidSo(t *testing.T) {
 	host.NoLeak(t)
 	agent := host.StartAgent(t)

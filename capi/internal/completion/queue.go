@@ -191,8 +191,9 @@ func (q *Queue) Poll(completions []Completion) int {
 	return count
 }
 
-// Descriptor returns a new descriptor that is readable while the queue is not empty. It belongs to the caller.
-func (q *Queue) Descriptor() (int, error) {
+// Descriptor returns a new descriptor that is readable while the queue is not empty. It belongs to the caller. One that
+// is lent goes to a thread that may end without closing it: then CloseLentDescriptors does.
+func (q *Queue) Descriptor(lent bool) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -204,14 +205,14 @@ func (q *Queue) Descriptor() (int, error) {
 	if q.oldest != nil {
 		q.signal.raise()
 	}
-	return q.signal.duplicate()
+	return q.signal.duplicate(lent)
 }
 
-// CloseDescriptors closes the descriptors that Descriptor has returned and that are still open, for a caller that is gone.
-func (q *Queue) CloseDescriptors() {
+// CloseLentDescriptors closes the descriptors that were lent and that are still open, for a thread that is gone.
+func (q *Queue) CloseLentDescriptors() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.signal.closeDuplicates()
+	q.signal.closeLent()
 }
 
 // Close closes the descriptor and returns what nobody took. Calls that end later go to their waiters, or nowhere.

@@ -31,7 +31,7 @@ func readable(t *testing.T, descriptor int) bool {
 
 func descriptorOf(t *testing.T, q *Queue) int {
 	t.Helper()
-	descriptor, err := q.Descriptor()
+	descriptor, err := q.Descriptor(false)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = syscall.Close(descriptor) })
 	return descriptor
@@ -100,7 +100,7 @@ func TestDescriptorIsNonBlockingAndCloseOnExec(t *testing.T) {
 
 func TestClosingTheHostsDescriptorHurtsNobody(t *testing.T) {
 	q := NewQueue()
-	descriptor, err := q.Descriptor()
+	descriptor, err := q.Descriptor(false)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Close(descriptor))
 	begin(q, 1).End(abi.OK, 0)
@@ -112,12 +112,12 @@ func TestClosingTheHostsDescriptorHurtsNobody(t *testing.T) {
 func TestCloseReleasesThePipe(t *testing.T) {
 	before := countDescriptors(t)
 	q := NewQueue()
-	descriptor, err := q.Descriptor()
+	descriptor, err := q.Descriptor(false)
 	require.NoError(t, err)
 	q.Close()
 	require.NoError(t, syscall.Close(descriptor))
 	assert.Equal(t, before, countDescriptors(t))
-	_, err = q.Descriptor()
+	_, err = q.Descriptor(false)
 	assert.Error(t, err)
 }
 
@@ -285,12 +285,12 @@ func TestNothingIsLostBetweenPollersWaitersAndEnders(t *testing.T) {
 	}
 }
 
-func TestDescriptorsOfACallerThatIsGoneAreClosed(t *testing.T) {
+func TestDescriptorsLentToAThreadThatIsGoneAreClosed(t *testing.T) {
 	q := NewQueue()
-	q.CloseDescriptors() // none was made
-	left, err := q.Descriptor()
+	q.CloseLentDescriptors() // none was made
+	left, err := q.Descriptor(true)
 	require.NoError(t, err)
-	closed, err := q.Descriptor()
+	closed, err := q.Descriptor(true)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Close(closed))
 	// The number of the closed one is another file's now.
@@ -299,9 +299,25 @@ func TestDescriptorsOfACallerThatIsGoneAreClosed(t *testing.T) {
 	require.Equal(t, closed, file, "the lowest number that is free")
 	t.Cleanup(func() { _ = syscall.Close(file) })
 
-	q.CloseDescriptors()
+	q.CloseLentDescriptors()
 	var status syscall.Stat_t
 	assert.Equal(t, syscall.EBADF, syscall.Fstat(left, &status), "the descriptor that was left")
 	assert.NoError(t, syscall.Fstat(file, &status), "the file with the old number")
+	q.Close()
+}
+
+func TestDescriptorsOfOthersAreNotClosedWithTheLentOnes(t *testing.T) {
+	q := NewQueue()
+	lent, err := q.Descriptor(true)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Close(lent))
+	again := descriptorOf(t, q)
+	require.Equal(t, lent, again, "the number goes to somebody else, on the same pipe")
+	other := descriptorOf(t, q)
+
+	q.CloseLentDescriptors()
+	begin(q, 1).End(abi.OK, 0)
+	assert.True(t, readable(t, again))
+	assert.True(t, readable(t, other))
 	q.Close()
 }

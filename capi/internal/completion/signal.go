@@ -16,7 +16,7 @@ var errClosed = errors.New("the client is closed")
 type signal struct {
 	readEnd, writeEnd int
 	raised            bool
-	duplicates        []int // handed out, and perhaps closed by the caller since
+	lent              []int // duplicates of a thread that may end without closing them; perhaps closed since
 }
 
 var noSignal = signal{readEnd: -1, writeEnd: -1}
@@ -34,13 +34,18 @@ func (s *signal) open() error {
 	return nil
 }
 
-// duplicate returns a read end of the caller's own: net.Socket closes what it is given.
-func (s *signal) duplicate() (int, error) {
+// duplicate returns a read end of the caller's own: net.Socket closes what it is given. One that is lent is closed by
+// closeLent too.
+func (s *signal) duplicate(lent bool) (int, error) {
 	number, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(s.readEnd), syscall.F_DUPFD_CLOEXEC, 0)
 	if errno != 0 {
 		return -1, fmt.Errorf("duplicate descriptor: %w", errno)
 	}
-	s.duplicates = append(slices.DeleteFunc(s.duplicates, func(one int) bool { return !s.isDuplicate(one) }), int(number))
+	// A number that is free again was closed by the thread that it was lent to, whoever has it now.
+	s.lent = slices.DeleteFunc(s.lent, func(one int) bool { return one == int(number) || !s.isDuplicate(one) })
+	if lent {
+		s.lent = append(s.lent, int(number))
+	}
 	return int(number), nil
 }
 
@@ -51,14 +56,14 @@ func (s *signal) isDuplicate(descriptor int) bool {
 		own.Dev == other.Dev && own.Ino == other.Ino
 }
 
-// closeDuplicates closes what was handed out, for a caller that is gone without having done so.
-func (s *signal) closeDuplicates() {
-	for _, descriptor := range s.duplicates {
+// closeLent closes what was lent, for a thread that is gone without having done so.
+func (s *signal) closeLent() {
+	for _, descriptor := range s.lent {
 		if s.isDuplicate(descriptor) {
 			_ = syscall.Close(descriptor)
 		}
 	}
-	s.duplicates = nil
+	s.lent = nil
 }
 
 // raise makes the descriptor readable. A write that fails can only mean that the pipe is full, and then it is readable.
