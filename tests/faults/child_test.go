@@ -113,6 +113,14 @@ func (c *child) agentWithTokens() *fakeagent.Agent {
 	return agent
 }
 
+// queueSpan starts and ends a flow, so that its client has a span to send if the flow was decided.
+func (c *child) queueSpan(client host.Handle, params *host.FlowParams) (flow host.Handle) {
+	c.Helper()
+	flow, _ = host.Start(c.T, client, params)
+	require.Equal(c, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+	return flow
+}
+
 // givenBack waits until the agent has got back what a flow held.
 func (c *child) givenBack(agent *fakeagent.Agent) {
 	c.Helper()
@@ -132,4 +140,10 @@ func (c *child) descriptors() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	require.NoError(c, err)
 	return len(entries)
+}
+
+// descriptorsAtRest is descriptors once the runtime has those that it keeps, which it gets with the first client.
+func (c *child) descriptorsAtRest() int {
+	host.CloseClient(c.T, host.OpenClient(c.T, host.OptionsFor("local:")))
+	return c.descriptors()
 }

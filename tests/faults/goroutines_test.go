@@ -60,8 +60,7 @@ func goroutineCases() map[string]fault {
 
 func newClientIsClosed(c *child) {
 	agent := c.agentWithTokens()
-	host.CloseClient(c.T, host.OpenClient(c.T, host.OptionsFor("local:"))) // so that the runtime has its descriptors
-	before := c.descriptors()
+	before := c.descriptorsAtRest()
 	var client host.Handle
 	failed := host.NewFailure()
 	c.arm()
@@ -107,8 +106,7 @@ func endThatPanicsGivesBack(c *child) {
 
 func closeThatPanicsCloses(c *child) {
 	agent := c.agentWithTokens()
-	host.CloseClient(c.T, host.OpenClient(c.T, host.OptionsFor("local:")))
-	before := c.descriptors()
+	before := c.descriptorsAtRest()
 	client := host.ReadyClient(c.T, agent)
 	failed := host.NewFailure()
 	c.arm()
@@ -177,8 +175,7 @@ func asyncWaitReadyCompletes(c *child) {
 
 func asyncCloseCompletes(c *child) {
 	agent := c.agentWithTokens()
-	host.CloseClient(c.T, host.OpenClient(c.T, host.OptionsFor("local:")))
-	before := c.descriptors()
+	before := c.descriptorsAtRest()
 	client := host.ReadyClient(c.T, agent)
 	var call host.Handle
 	c.arm()
@@ -194,8 +191,7 @@ func closeEndsCalls(c *child) {
 	agent := host.StartAgent(c.T)
 	agent.Set(fakeagent.Behaviour{Export: fakeagent.Trouble{Hang: true}})
 	client := host.ReadyClient(c.T, agent)
-	flow, _ := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
-	require.Equal(c, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+	c.queueSpan(client, host.Patient(host.ParamsFor("checkout")))
 	agent.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Hang: true}, Export: fakeagent.Trouble{Hang: true}})
 	call := host.StartAsync(c.T, client, 7, host.Patient(host.ParamsFor("checkout")))
 	host.Eventually(c.T, "the agent is asked", func() bool { return agent.Recorded().CheckCount == 2 })
@@ -243,8 +239,7 @@ func laterSpansAreSent(c *child) {
 	client := host.ReadyClient(c.T, agent)
 	flows := 0
 	host.Eventually(c.T, "spans arrive", func() bool {
-		flow, _ := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
-		require.Equal(c, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+		flow := c.queueSpan(client, host.Patient(host.ParamsFor("checkout")))
 		require.Equal(c, host.OK, host.Lib.FlowClose(flow, nil))
 		flows++
 		return agent.Recorded().SpanCount > 0
@@ -290,8 +285,7 @@ func closesAllTheSame(c *child) {
 	agent := host.StartAgent(c.T)
 	c.arm()
 	client := host.OpenClient(c.T, host.OptionsFor(agent.Address()))
-	flow, _ := host.Start(c.T, client, host.ParamsFor("checkout"))
-	require.Equal(c, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+	c.queueSpan(client, host.ParamsFor("checkout"))
 	begin := time.Now()
 	code := host.Lib.ClientClose(client, int64(2*time.Second), nil)
 	require.Contains(c, []host.Code{host.OK, host.ErrorTimeout}, code)
