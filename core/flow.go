@@ -54,7 +54,7 @@ const (
 type Flow struct {
 	client      *Client
 	request     check.Request
-	answer      check.Answer            // zero for an unreachable flow
+	answer      check.Answer            // of an unreachable flow only what it holds
 	unreachable *check.UnreachableError // nil when there is a decision
 	state       atomic.Uint32           // state bits
 
@@ -192,8 +192,7 @@ type EndResult struct {
 // its context was.
 //
 // The flow is ended even when End returns an error: an error is a *check.UnreachableError when what the flow holds
-// could not be given back, and ErrAlreadyEnded when the flow was ended before. A flow without a decision ends without
-// an error, since it holds nothing.
+// could not be given back, and ErrAlreadyEnded when the flow was ended before.
 func (f *Flow) End(ctx context.Context) (EndResult, error) {
 	ending, err := f.BeginEnd()
 	if err != nil {

@@ -39,7 +39,13 @@ func TestFlowOfEachOutcome(t *testing.T) {
 		"timeout in ramp mode":   {check: unreachable(check.UnreachableTimeout), rampMode: true, decision: Unreachable, status: 503},
 		"misconfigured":          {check: unreachable(check.UnreachableMisconfigured), decision: Unreachable, run: true, status: 200},
 		"misconfigured and ramp": {check: unreachable(check.UnreachableMisconfigured), rampMode: true, decision: Unreachable, status: 503},
-		"cancelled":              {check: unreachable(check.UnreachableCancelled), decision: Unreachable, run: true, status: 200},
+		"no decision but holding": {
+			check: func(context.Context, *check.Request) (check.Answer, error) {
+				return check.Answer{InFlight: ref}, &check.UnreachableError{Reason: check.UnreachableAgentError}
+			},
+			decision: Unreachable, run: true, status: 200, flowEnd: true,
+		},
+		"cancelled": {check: unreachable(check.UnreachableCancelled), decision: Unreachable, run: true, status: 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			decider := &fakeDecider{check: test.check}

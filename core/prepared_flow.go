@@ -37,6 +37,7 @@ func (p PreparedFlow) Start(ctx context.Context) *Flow {
 	}
 	answer, err := c.decider.Check(ctx, &flow.request)
 	if err != nil {
+		flow.answer.InFlight = answer.InFlight
 		c.failOpen(flow, asUnreachable(err))
 		return flow
 	}

@@ -27,7 +27,7 @@ func answer(message *checkv1.CheckResponse) (check.Answer, error) {
 	case checkv1.CheckResponse_DECISION_TYPE_REJECTED:
 		a.Rejected = true
 	default:
-		return check.Answer{}, &check.UnreachableError{
+		return check.Answer{InFlight: a.InFlight}, &check.UnreachableError{
 			Reason: check.UnreachableAgentError,
 			Err:    fmt.Errorf("the agent answered with decision %d, which is neither accepted nor rejected", message.GetDecisionType()),
 		}

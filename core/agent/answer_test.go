@@ -67,9 +67,10 @@ func TestAnswerReadsTheDecision(t *testing.T) {
 }
 
 func TestAnswerThatIsNoDecision(t *testing.T) {
-	_, err := answer(&checkv1.CheckResponse{DecisionType: 7})
+	got, err := answer(&checkv1.CheckResponse{DecisionType: 7, LimiterDecisions: []*checkv1.LimiterDecision{limiterDecision("held", 1)}})
 	assert.Equal(t, check.UnreachableAgentError, reason(t, err))
 	assert.ErrorContains(t, err, "decision 7")
+	assert.Len(t, got.InFlight, 1, "what the agent admitted must come back to it")
 }
 
 func limiterDecision(requestID string, tokens float64) *checkv1.LimiterDecision {

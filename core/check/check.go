@@ -87,8 +87,8 @@ type Responder interface {
 
 // Decider decides about flows. All methods may be called from several goroutines at once.
 type Decider interface {
-	// Check decides, or says with an *UnreachableError why no decision could be had. It returns within
-	// request.Timeout, or when ctx ends.
+	// Check decides, or says with an *UnreachableError why no decision could be had; the Answer then says no more than
+	// what the flow holds all the same. It returns within request.Timeout, or when ctx ends.
 	Check(ctx context.Context, request *Request) (Answer, error)
 	// FlowEnd gives back what the flow holds. It returns within timeout, or when ctx ends. Its error is an
 	// *UnreachableError.
