@@ -327,6 +327,7 @@ def test_the_prefork_pool_of_celery(decider: str, agent: StartAgent, policy_file
     assert sent.returncode == 0, sent.stderr + output
     assert worker.returncode == 0, output
     assert "Traceback" not in output
+    assert "closing the client" not in output
     results = json.loads(sent.stdout)
     ran = collections.Counter(process for process, run in results if run)
     assert worker.pid not in ran

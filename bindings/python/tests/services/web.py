@@ -4,6 +4,7 @@ The path of a request is the user; the answer is the status of the flow, and say
 """
 
 import atexit
+import logging
 import os
 from collections.abc import Iterable
 from datetime import timedelta
@@ -13,6 +14,8 @@ from aperture_sdk.client import ApertureClient, FlowParams
 
 PATIENT = timedelta(seconds=30)
 
+logging.basicConfig()  # a close that loses spans is logged
+
 client = ApertureClient.new_client(address=os.environ["SERVICE_ADDRESS"], insecure=True)
 client.wait_ready(30)
 client.start_flow("import", FlowParams(check_timeout=PATIENT)).end()
@@ -21,7 +24,7 @@ client.start_flow("import", FlowParams(check_timeout=PATIENT)).end()
 @atexit.register  # in every process that ends in order
 def close() -> None:
     """Close the client, and say so."""
-    client.close()
+    client.close(PATIENT)
     os.write(2, b"closed in %d.\n" % os.getpid())
 
 
