@@ -65,6 +65,18 @@ func (d *fakeDecider) FlowEnd(ctx context.Context, request *checkv1.FlowEndReque
 	return d.flowEnd(ctx, request, timeout)
 }
 
+func (d *fakeDecider) CacheLookup(context.Context, *checkv1.CacheLookupRequest, time.Duration) (*checkv1.CacheLookupResponse, error) {
+	return &checkv1.CacheLookupResponse{}, nil
+}
+
+func (d *fakeDecider) CacheUpsert(context.Context, *checkv1.CacheUpsertRequest, time.Duration) (*checkv1.CacheUpsertResponse, error) {
+	return &checkv1.CacheUpsertResponse{}, nil
+}
+
+func (d *fakeDecider) CacheDelete(context.Context, *checkv1.CacheDeleteRequest, time.Duration) (*checkv1.CacheDeleteResponse, error) {
+	return &checkv1.CacheDeleteResponse{}, nil
+}
+
 // Export keeps a copy of what was sent without an error, since the message is the exporter's.
 func (d *fakeDecider) Export(ctx context.Context, spans *tracev1.TracesData) (int64, error) {
 	var rejected int64

@@ -135,28 +135,37 @@ func (a *Agent) Check(ctx context.Context, request *check.Request) (check.Answer
 	call, cancel := a.begin(ctx, request.Timeout)
 	defer cancel()
 	response, err := a.service.Check(call, &checkv1.CheckRequest{
-		ControlPoint: request.ControlPoint,
-		Labels:       request.Labels.Map(),
-		RampMode:     request.RampMode,
-		ExpectEnd:    true, // tokens are given back by FlowEnd, not when the span arrives
+		ControlPoint:       request.ControlPoint,
+		Labels:             request.Labels.Map(),
+		RampMode:           request.RampMode,
+		CacheLookupRequest: request.CacheLookup,
+		ExpectEnd:          true, // tokens are given back by FlowEnd, not when the span arrives
 	})
 	if err != nil {
-		return check.Answer{}, a.unreachable(ctx, err, request.Labels)
+		return check.Answer{}, a.unreachable(ctx, err, secretsOfCheck(request)...)
 	}
 	return answer(response)
 }
 
-// FlowEnd gives back what a flow holds.
+// FlowEnd gives back what a flow holds. What is not given back costs the capacity until it expires.
 func (a *Agent) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest, timeout time.Duration) (*checkv1.FlowEndResponse, error) {
+	return callAgain(ctx, a, timeout, checkv1.FlowControlServiceClient.FlowEnd, request, secretsOfFlowEnd)
+}
+
+// callAgain makes a call that does no harm when it is made twice, and makes it once more when the connection was lost
+// under it. Both together are bounded by timeout. secrets are read only when the call failed.
+func callAgain[Request, Response any](ctx context.Context, a *Agent, timeout time.Duration,
+	method func(checkv1.FlowControlServiceClient, context.Context, *Request, ...grpc.CallOption) (*Response, error),
+	request *Request, secrets func(*Request) []secret,
+) (*Response, error) {
 	call, cancel := a.begin(ctx, timeout)
 	defer cancel()
-	response, err := a.service.FlowEnd(call, request)
+	response, err := method(a.service, call, request)
 	if err != nil && isConnectionLoss(err) {
-		// Giving back twice is harmless, and not giving back costs the capacity until it expires.
-		response, err = a.service.FlowEnd(call, request)
+		response, err = method(a.service, call, request)
 	}
 	if err != nil {
-		return nil, a.unreachable(ctx, err, nil)
+		return nil, a.unreachable(ctx, err, secrets(request)...)
 	}
 	return response, nil
 }

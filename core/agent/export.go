@@ -18,7 +18,7 @@ const exportMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 func (a *Agent) Export(ctx context.Context, spans *tracev1.TracesData) (rejected int64, err error) {
 	var response emptypb.Empty
 	if err := a.conn.Invoke(ctx, exportMethod, spans, &response); err != nil {
-		return 0, a.classify(err, nil)
+		return 0, a.classify(err)
 	}
 	return rejectedSpans(response.ProtoReflect().GetUnknown()), nil
 }

@@ -42,7 +42,7 @@ func (a *Agent) notReady(ctx context.Context, state connectivity.State) *check.U
 	case state == connectivity.TransientFailure:
 		// gRPC tells the cause only to a call. One that is made in this state fails at once and sends nothing.
 		if err := a.probe(); status.Code(err) == codes.Unavailable {
-			return a.classify(err, nil)
+			return a.classify(err)
 		}
 	}
 	return &check.UnreachableError{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"unicode"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -12,8 +11,8 @@ import (
 	"github.com/libaperture/libaperture/core/check"
 )
 
-// StatusError is what gRPC, or the agent, said about a call that failed. The API key and label values are taken out of
-// its message.
+// StatusError is what gRPC, or the agent, said about a call that failed. The API key, label values, and the keys and
+// values of cache entries are taken out of its message.
 type StatusError struct {
 	Code    codes.Code
 	Message string
@@ -27,23 +26,23 @@ func (e *StatusError) GRPCStatus() *status.Status { return status.New(e.Code, e.
 
 var errClosed = errors.New("the client was closed")
 
-// unreachable says why a call of a flow failed: ctx is the caller's.
-func (a *Agent) unreachable(ctx context.Context, err error, labels check.Labels) *check.UnreachableError {
+// unreachable says why a call failed: ctx is the caller's, and secrets are what the call carried.
+func (a *Agent) unreachable(ctx context.Context, err error, secrets ...secret) *check.UnreachableError {
 	switch {
 	case a.calls.Err() != nil:
 		return &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
 	case errors.Is(ctx.Err(), context.Canceled):
 		return &check.UnreachableError{Reason: check.UnreachableCancelled, Err: context.Cause(ctx)}
 	}
-	return a.classify(err, labels)
+	return a.classify(err, secrets...)
 }
 
 // classify says what an error of gRPC means.
-func (a *Agent) classify(err error, labels check.Labels) *check.UnreachableError {
+func (a *Agent) classify(err error, secrets ...secret) *check.UnreachableError {
 	s := status.Convert(err)
 	return &check.UnreachableError{
 		Reason: reasonOf(s.Code(), s.Message()),
-		Err:    &StatusError{Code: s.Code(), Message: a.redact(s.Message(), labels)},
+		Err:    &StatusError{Code: s.Code(), Message: a.redact(s.Message(), secrets)},
 	}
 }
 
@@ -75,28 +74,3 @@ func isHandshakeRefusal(message string) bool {
 
 // isConnectionLoss says whether a call failed because its connection did.
 func isConnectionLoss(err error) bool { return status.Code(err) == codes.Unavailable }
-
-// maxMessage limits what is kept of a message, in bytes.
-const maxMessage = 512
-
-// redact makes the message of an agent fit for an error or a log. An agent may quote what it was sent.
-func (a *Agent) redact(message string, labels check.Labels) string {
-	if a.apiKey != "" {
-		message = strings.ReplaceAll(message, a.apiKey, "[API key]")
-	}
-	for _, label := range labels {
-		// Shorter values are words of any sentence.
-		if len(label.Value) >= 4 {
-			message = strings.ReplaceAll(message, label.Value, "[label value]")
-		}
-	}
-	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, message)
-}

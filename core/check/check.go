@@ -49,6 +49,8 @@ type Request struct {
 	RampMode bool
 	// Timeout bounds the decision. It is always positive.
 	Timeout time.Duration
+	// CacheLookup names the cache entries to read along with the decision; nil reads none.
+	CacheLookup *checkv1.CacheLookupRequest
 }
 
 // RejectReason says which kind of component rejected a flow. The values are those of the wire.
@@ -93,7 +95,14 @@ type Decider interface {
 	// FlowEnd gives back what the flow holds. It returns within timeout, or when ctx ends. Its error is an
 	// *UnreachableError.
 	FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest, timeout time.Duration) (*checkv1.FlowEndResponse, error)
-	// Immediate says whether Check and FlowEnd always answer without waiting for anything, so that a caller on an
+	// CacheLookup reads cache entries without a flow. It returns within timeout, or when ctx ends. Its error is an
+	// *UnreachableError; what is wrong with one key is in the answer to that key.
+	CacheLookup(ctx context.Context, request *checkv1.CacheLookupRequest, timeout time.Duration) (*checkv1.CacheLookupResponse, error)
+	// CacheUpsert stores cache entries. It is bounded, and fails, as CacheLookup.
+	CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest, timeout time.Duration) (*checkv1.CacheUpsertResponse, error)
+	// CacheDelete removes cache entries. It is bounded, and fails, as CacheLookup.
+	CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest, timeout time.Duration) (*checkv1.CacheDeleteResponse, error)
+	// Immediate says whether Check, FlowEnd and the cache calls always answer without waiting for anything, so that a caller on an
 	// event loop may call them there.
 	Immediate() bool
 	// WaitReady returns nil as soon as a decision can be had, or the reason why not when ctx ends.
