@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/core/local"
 	"github.com/libaperture/libaperture/tests/testcert"
 )
@@ -134,6 +135,7 @@ func TestDefaultsAndLimitsOfOptions(t *testing.T) {
 func TestLocalAddress(t *testing.T) {
 	client := connect(t, Options{Address: "local:", APIKey: "key", Insecure: true, CAFile: "none.pem", ServerName: "agent"})
 	assert.True(t, client.Immediate())
+	assert.Equal(t, check.StateReady, client.State())
 	assert.NoError(t, client.WaitReady(t.Context()))
 	flow := start(t, client, FlowParams{})
 	assert.Equal(t, Accepted, flow.Decision())
@@ -144,6 +146,7 @@ func TestLocalAddress(t *testing.T) {
 	_, err = client.StartFlow(t.Context(), "checkout", FlowParams{})
 	assert.ErrorIs(t, err, ErrClosed)
 	assert.ErrorIs(t, client.WaitReady(t.Context()), ErrClosed)
+	assert.Equal(t, check.StateClosed, client.State())
 }
 
 func TestLocalPoliciesThatCannotBeLoaded(t *testing.T) {

@@ -130,6 +130,14 @@ func (c *Client) failOpen(flow *Flow, unreachable *check.UnreachableError) {
 // Immediate says whether StartFlow and End never wait for anything, so that an event loop may call them.
 func (c *Client) Immediate() bool { return c.immediate }
 
+// State says how it stands with the way to a decision, at this moment. It waits for nothing.
+func (c *Client) State() check.State {
+	if c.closed.Load() {
+		return check.StateClosed
+	}
+	return c.decider.State()
+}
+
 // WaitReady returns nil as soon as a decision can be had, or when ctx ends the reason why not, a
 // *check.UnreachableError.
 func (c *Client) WaitReady(ctx context.Context) error {

@@ -273,6 +273,7 @@ func TestClosedClient(t *testing.T) {
 	_, err := client.StartFlow(t.Context(), "checkout", FlowParams{})
 	assert.ErrorIs(t, err, ErrClosed)
 	assert.ErrorIs(t, client.WaitReady(t.Context()), ErrClosed)
+	assert.Equal(t, check.StateClosed, client.State())
 	_, err = flow.End(t.Context())
 	assert.NoError(t, err)
 	assert.EqualValues(t, 1, client.Stats().SpansDropped, "ended too late")

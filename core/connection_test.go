@@ -86,3 +86,19 @@ func TestFlowsAcrossARestartOfTheAgent(t *testing.T) {
 	assert.Equal(t, 2, second.Recorded().SpanCount, "also the span of the flow that was ended meanwhile")
 	assert.EqualValues(t, 1, client.Stats().FlowEndsFailed)
 }
+
+func TestStateFollowsTheAgent(t *testing.T) {
+	server := startServer(t, fakeagent.Options{})
+	client := connect(t, Options{Address: server.Address(), Insecure: true})
+	becomes := func(want check.State) {
+		t.Helper()
+		require.Eventually(t, func() bool { return client.State() == want }, generous, time.Millisecond, "never %s", want)
+	}
+	becomes(check.StateReady)
+	server.Stop()
+	becomes(check.StateFailing)
+	startServer(t, fakeagent.Options{Address: server.Address()})
+	becomes(check.StateReady)
+	require.NoError(t, client.Close(t.Context()))
+	assert.Equal(t, check.StateClosed, client.State())
+}

@@ -99,6 +99,7 @@ func (d *fakeDecider) EndCalls() {
 }
 
 func (d *fakeDecider) Immediate() bool                 { return false }
+func (d *fakeDecider) State() check.State              { return check.StateReady }
 func (d *fakeDecider) WaitReady(context.Context) error { return nil }
 
 func (d *fakeDecider) Close() error {

@@ -456,6 +456,27 @@ func TestServerThatSaysNothing(t *testing.T) {
 	assert.Equal(t, check.UnreachableCancelled, reason(t, a.WaitReady(ctx)))
 }
 
+func TestStates(t *testing.T) {
+	becomes := func(t *testing.T, a *Agent, want check.State) {
+		t.Helper()
+		require.Eventually(t, func() bool { return a.State() == want }, generous, time.Millisecond, "never %s", want)
+	}
+	t.Run("a server that says nothing", func(t *testing.T) {
+		a := open(t, silent(t), Options{})
+		becomes(t, a, check.StateConnecting)
+	})
+	t.Run("nobody listens", func(t *testing.T) {
+		a := open(t, closedAddress(t), Options{})
+		becomes(t, a, check.StateFailing)
+	})
+	t.Run("an agent", func(t *testing.T) {
+		a := open(t, startServer(t, fakeagent.Options{}).Address(), Options{})
+		becomes(t, a, check.StateReady)
+		a.EndCalls()
+		assert.Equal(t, check.StateClosed, a.State())
+	})
+}
+
 func TestUnixSocket(t *testing.T) {
 	address := "unix://" + filepath.Join(t.TempDir(), "agent.sock")
 	server := startServer(t, fakeagent.Options{Address: address})

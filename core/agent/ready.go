@@ -15,6 +15,25 @@ import (
 	"github.com/libaperture/libaperture/internal/guard"
 )
 
+// State says how it stands with the connection.
+func (a *Agent) State() check.State {
+	if a.calls.Err() != nil {
+		return check.StateClosed
+	}
+	switch a.conn.GetState() {
+	case connectivity.Connecting:
+		return check.StateConnecting
+	case connectivity.Ready:
+		return check.StateReady
+	case connectivity.TransientFailure:
+		return check.StateFailing
+	case connectivity.Shutdown:
+		return check.StateClosed
+	default:
+		return check.StateIdle
+	}
+}
+
 // WaitReady waits until there is a connection to the agent.
 func (a *Agent) WaitReady(ctx context.Context) error {
 	wait, cancel := context.WithCancel(ctx)

@@ -105,10 +105,48 @@ type Decider interface {
 	// Immediate says whether Check, FlowEnd and the cache calls always answer without waiting for anything, so that a caller on an
 	// event loop may call them there.
 	Immediate() bool
+	// State says how it stands with the way to a decision, at this moment.
+	State() State
 	// WaitReady returns nil as soon as a decision can be had, or the reason why not when ctx ends.
 	WaitReady(ctx context.Context) error
 	// Close ends everything that the Decider started. Calls in progress end with UnreachableClosed.
 	Close() error
+}
+
+// State says how it stands with the way to a decision. It may have changed when it is looked at: it is for an operator's
+// eyes and a service's health, and no condition for a flow, which says by itself why it has no decision.
+type State int32
+
+// The states. The local engine is StateReady until it is closed.
+const (
+	// StateIdle: there is no connection to the agent, and the next one has not been begun. It does not last.
+	StateIdle State = iota
+	// StateConnecting: a connection is being made. A flow waits for it, within its timeout.
+	StateConnecting
+	// StateReady: a decision can be had.
+	StateReady
+	// StateFailing: the last connection could not be made, and the next try waits for its time. A flow fails open at
+	// once.
+	StateFailing
+	// StateClosed: the client is closed, for ever.
+	StateClosed
+)
+
+// String returns the state as a word of a log or a metric.
+func (state State) String() string {
+	switch state {
+	case StateIdle:
+		return "idle"
+	case StateConnecting:
+		return "connecting"
+	case StateReady:
+		return "ready"
+	case StateFailing:
+		return "failing"
+	case StateClosed:
+		return "closed"
+	}
+	return "unknown"
 }
 
 // UnreachableReason says why no decision could be had.

@@ -111,6 +111,14 @@ func (engine *Engine) Warnings() []Problem { return slices.Clone(engine.warnings
 // Immediate returns true: nothing in the engine waits.
 func (engine *Engine) Immediate() bool { return true }
 
+// State is StateReady until the engine is closed.
+func (engine *Engine) State() check.State {
+	if engine.closed.Load() {
+		return check.StateClosed
+	}
+	return check.StateReady
+}
+
 // WaitReady returns nil, or an error when the engine is closed.
 func (engine *Engine) WaitReady(context.Context) error {
 	if engine.closed.Load() {

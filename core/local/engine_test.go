@@ -195,7 +195,9 @@ func TestFlowThatNothingMatchesIsAccepted(t *testing.T) {
 	empty, err := Open("", Options{})
 	require.NoError(t, err)
 	assert.False(t, ask(t, empty).Rejected, "an engine without policies")
+	assert.Equal(t, check.StateReady, empty.State())
 	assert.NoError(t, empty.Close())
+	assert.Equal(t, check.StateClosed, empty.State())
 }
 
 func TestRampModeWithoutRampIsRejected(t *testing.T) {
