@@ -13,14 +13,24 @@ import (
 
 // Behaviour says how calls are answered. The zero value accepts every flow.
 type Behaviour struct {
-	// Response answers Check; nil accepts the flow. It is sent as it is, with InFlight added to a copy of it.
+	// Response answers Check; nil accepts the flow and looks into the caches for it. It is sent as it is, with InFlight
+	// added to a copy of it.
 	Response *checkv1.CheckResponse
 	// InFlight adds that many decisions of a concurrency limiter, each with a request id of its own.
 	InFlight int
+	// FlowEndResponse answers FlowEnd; nil says that all tokens were given back.
+	FlowEndResponse *checkv1.FlowEndResponse
+	// These answer the calls to the caches, which then stay as they are; nil leaves the answer to the agent's own caches.
+	CacheLookupResponse *checkv1.CacheLookupResponse
+	CacheUpsertResponse *checkv1.CacheUpsertResponse
+	CacheDeleteResponse *checkv1.CacheDeleteResponse
 
-	Check   Trouble
-	FlowEnd Trouble
-	Export  Trouble
+	Check       Trouble
+	FlowEnd     Trouble
+	CacheLookup Trouble
+	CacheUpsert Trouble
+	CacheDelete Trouble
+	Export      Trouble
 	// RejectSpans is how many spans each Export says it refused.
 	RejectSpans int64
 }

@@ -1,5 +1,5 @@
 // Package fakeagent is an Aperture agent for tests and benchmarks: it answers as it is told, on loopback, and remembers
-// what it was asked. It makes no decision of its own.
+// what it was asked. It makes no decision of its own, and has caches.
 package fakeagent
 
 import (
@@ -47,6 +47,7 @@ type Agent struct {
 	behaviour atomic.Pointer[Behaviour]
 	requestID atomic.Uint64
 	journal   journal
+	cache     *cache
 
 	mu       sync.Mutex
 	recorded Recording
@@ -67,7 +68,7 @@ func Start(options Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fake agent: %w", err)
 	}
-	a := &Agent{options: options, address: listener.Addr().String(), served: make(chan struct{})}
+	a := &Agent{options: options, address: listener.Addr().String(), served: make(chan struct{}), cache: newCache()}
 	a.journal.out = options.Journal
 	if network == "unix" {
 		a.address = options.Address

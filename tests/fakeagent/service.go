@@ -17,7 +17,7 @@ type flowControl struct {
 
 func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) (*checkv1.CheckResponse, error) {
 	a := s.agent
-	a.recordCheck(ctx, request)
+	record(ctx, a, &a.recorded.CheckCount, &a.recorded.Checks, request)
 	response, err := a.decide(ctx, request)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -35,12 +35,13 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 
 // decide returns the answer to a Check.
 func (a *Agent) decide(ctx context.Context, request *checkv1.CheckRequest) (*checkv1.CheckResponse, error) {
-	behaviour := *a.behaviour.Load()
+	behaviour := a.behaviour.Load()
 	if a.options.ObeyLabels {
-		var err error
-		if behaviour, err = behaviour.obey(request.GetLabels()); err != nil {
+		obedient, err := behaviour.obey(request.GetLabels())
+		if err != nil {
 			return nil, err
 		}
+		behaviour = &obedient
 	}
 	if err := behaviour.Check.suffer(ctx); err != nil {
 		return nil, err
@@ -48,6 +49,9 @@ func (a *Agent) decide(ctx context.Context, request *checkv1.CheckRequest) (*che
 	response := behaviour.Response
 	if response == nil {
 		response = &checkv1.CheckResponse{ControlPoint: request.GetControlPoint(), ExpectEnd: request.GetExpectEnd()}
+		if lookup := request.GetCacheLookupRequest(); lookup != nil {
+			response.CacheLookupResponse = a.cache.lookup(request.GetControlPoint(), lookup)
+		}
 	}
 	if behaviour.InFlight > 0 {
 		response = a.withInFlight(response, behaviour.InFlight)
@@ -56,16 +60,59 @@ func (a *Agent) decide(ctx context.Context, request *checkv1.CheckRequest) (*che
 }
 
 func (s *flowControl) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest) (*checkv1.FlowEndResponse, error) {
-	behaviour := s.agent.behaviour.Load()
-	s.agent.recordFlowEnd(ctx, request)
+	a := s.agent
+	record(ctx, a, &a.recorded.FlowEndCount, &a.recorded.FlowEnds, request)
+	behaviour := a.behaviour.Load()
 	if err := behaviour.FlowEnd.suffer(ctx); err != nil {
 		return nil, err
 	}
-	response := &checkv1.FlowEndResponse{}
-	for _, ref := range request.GetInflightRequests() {
-		response.TokenReturnStatuses = append(response.TokenReturnStatuses, &checkv1.TokenReturnStatus{InflightRequestRef: ref, Returned: true})
+	response := behaviour.FlowEndResponse
+	if response == nil {
+		response = &checkv1.FlowEndResponse{}
+		for _, ref := range request.GetInflightRequests() {
+			response.TokenReturnStatuses = append(response.TokenReturnStatuses, &checkv1.TokenReturnStatus{InflightRequestRef: ref, Returned: true})
+		}
 	}
-	return response, s.agent.journal.record(JournalFlowEnd, 0)
+	return response, a.journal.record(JournalFlowEnd, 0)
+}
+
+func (s *flowControl) CacheLookup(ctx context.Context, request *checkv1.CacheLookupRequest) (*checkv1.CacheLookupResponse, error) {
+	a := s.agent
+	record(ctx, a, &a.recorded.CacheLookupCount, &a.recorded.CacheLookups, request)
+	behaviour := a.behaviour.Load()
+	if err := behaviour.CacheLookup.suffer(ctx); err != nil {
+		return nil, err
+	}
+	if response := behaviour.CacheLookupResponse; response != nil {
+		return response, nil
+	}
+	return a.cache.lookup(request.GetControlPoint(), request), nil
+}
+
+func (s *flowControl) CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest) (*checkv1.CacheUpsertResponse, error) {
+	a := s.agent
+	record(ctx, a, &a.recorded.CacheUpsertCount, &a.recorded.CacheUpserts, request)
+	behaviour := a.behaviour.Load()
+	if err := behaviour.CacheUpsert.suffer(ctx); err != nil {
+		return nil, err
+	}
+	if response := behaviour.CacheUpsertResponse; response != nil {
+		return response, nil
+	}
+	return a.cache.upsert(request), nil
+}
+
+func (s *flowControl) CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest) (*checkv1.CacheDeleteResponse, error) {
+	a := s.agent
+	record(ctx, a, &a.recorded.CacheDeleteCount, &a.recorded.CacheDeletes, request)
+	behaviour := a.behaviour.Load()
+	if err := behaviour.CacheDelete.suffer(ctx); err != nil {
+		return nil, err
+	}
+	if response := behaviour.CacheDeleteResponse; response != nil {
+		return response, nil
+	}
+	return a.cache.remove(request), nil
 }
 
 func (a *Agent) export(ctx context.Context, request *tracev1.TracesData) (any, error) {
