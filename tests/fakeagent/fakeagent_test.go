@@ -5,9 +5,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
@@ -43,4 +45,13 @@ func equal(t *testing.T, want, got proto.Message, messageAndArguments ...any) {
 	if !proto.Equal(want, got) {
 		assert.Fail(t, "the messages differ", append([]any{"want: %v\ngot:  %v", want, got}, messageAndArguments...)...)
 	}
+}
+
+// export sends spans to an agent, and returns its answer.
+func export(t *testing.T, agent *fakeagent.Agent, spans ...*tracev1.Span) *emptypb.Empty {
+	t.Helper()
+	request := &tracev1.TracesData{ResourceSpans: []*tracev1.ResourceSpans{{ScopeSpans: []*tracev1.ScopeSpans{{Spans: spans}}}}}
+	response := &emptypb.Empty{}
+	require.NoError(t, connect(t, agent).Invoke(t.Context(), "/opentelemetry.proto.collector.trace.v1.TraceService/Export", request, response))
+	return response
 }

@@ -48,10 +48,10 @@ type Span struct {
 	Name             string
 	TraceID, SpanID  []byte
 	ParentSpanID     []byte
-	Start, End       uint64 // Unix nanoseconds
-	Attributes       map[string]any
-	OtherAttributes  int // attributes that are neither text nor an integer
-	DoubleAttributes int // attributes whose key occurred before
+	Start, End       uint64         // Unix nanoseconds
+	Attributes       map[string]any // of string, int64, float64 and bool
+	OtherAttributes  int            // attributes that are no text, integer, double or bool
+	DoubleAttributes int            // attributes whose key occurred before
 }
 
 // CheckResponse returns the decision that the span carries.
@@ -132,7 +132,7 @@ func (a *Agent) recordSpans(ctx context.Context, request *tracev1.TracesData) {
 	recordLocked(ctx, a, &a.recorded.ExportCount, &a.recorded.Exports, count)
 }
 
-// newSpan returns a span with its attributes as Go values: string and int64.
+// newSpan returns a span with its attributes as Go values: string, int64, float64 and bool.
 func newSpan(from *tracev1.Span) Span {
 	span := Span{
 		Name:         from.GetName(),
@@ -152,6 +152,10 @@ func newSpan(from *tracev1.Span) Span {
 			span.Attributes[attribute.GetKey()] = value.StringValue
 		case *commonv1.AnyValue_IntValue:
 			span.Attributes[attribute.GetKey()] = value.IntValue
+		case *commonv1.AnyValue_DoubleValue:
+			span.Attributes[attribute.GetKey()] = value.DoubleValue
+		case *commonv1.AnyValue_BoolValue:
+			span.Attributes[attribute.GetKey()] = value.BoolValue
 		default:
 			span.OtherAttributes++
 		}

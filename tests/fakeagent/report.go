@@ -1,8 +1,11 @@
 package fakeagent
 
 import (
+	"bytes"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,10 +97,32 @@ type CacheDeleteReport struct {
 type SpanReport struct {
 	Name       string         `json:"name"`
 	Root       bool           `json:"root"`
-	Attributes map[string]any `json:"attributes"`
+	Attributes map[string]any `json:"attributes"` // of string, int64, Double and bool
 	// What the check response in the attributes says.
 	ControlPoint string `json:"control_point"`
 	Rejected     bool   `json:"rejected"`
+}
+
+// Double is a double that can be told from an integer in JSON: 1 is written as 1.0. What JSON has no number for is the
+// text "NaN", "Infinity" or "-Infinity", as in the JSON of protobuf.
+type Double float64
+
+// MarshalJSON implements json.Marshaler.
+func (d Double) MarshalJSON() ([]byte, error) {
+	switch number := float64(d); {
+	case math.IsNaN(number):
+		return []byte(`"NaN"`), nil
+	case math.IsInf(number, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(number, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		text := strconv.AppendFloat(nil, number, 'g', -1, 64)
+		if !bytes.ContainsAny(text, ".e") {
+			text = append(text, ".0"...)
+		}
+		return text, nil
+	}
 }
 
 // Report returns the recording as a report.
@@ -206,7 +231,12 @@ func reportCacheEntry(entry *checkv1.CacheEntry) CacheEntryReport {
 }
 
 func reportSpan(span *Span) SpanReport {
-	reported := SpanReport{Name: span.Name, Root: len(span.ParentSpanID) == 0, Attributes: span.Attributes}
+	reported := SpanReport{Name: span.Name, Root: len(span.ParentSpanID) == 0, Attributes: maps.Clone(span.Attributes)}
+	for key, value := range span.Attributes {
+		if number, ok := value.(float64); ok {
+			reported.Attributes[key] = Double(number)
+		}
+	}
 	if response, err := span.CheckResponse(); err == nil {
 		reported.ControlPoint = response.GetControlPoint()
 		reported.Rejected = response.GetDecisionType() == checkv1.CheckResponse_DECISION_TYPE_REJECTED

@@ -2,11 +2,14 @@ package fakeagent_test
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
@@ -79,4 +82,38 @@ func TestReportTellsWhatTheCachesWereAsked(t *testing.T) {
 	assert.Equal(t, keys, of("checks", 0)["cache_lookup_request"])
 	assert.Contains(t, of("checks", 1), "cache_lookup_request")
 	assert.Nil(t, of("checks", 1)["cache_lookup_request"])
+}
+
+func TestReportTellsSpansWithTheTypesOfTheirAttributes(t *testing.T) {
+	agent := start(t, fakeagent.Options{})
+	text := func(value string) *commonv1.AnyValue {
+		return &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: value}}
+	}
+	double := func(value float64) *commonv1.AnyValue {
+		return &commonv1.AnyValue{Value: &commonv1.AnyValue_DoubleValue{DoubleValue: value}}
+	}
+	export(t, agent, &tracev1.Span{Attributes: []*commonv1.KeyValue{
+		{Key: "text", Value: text("1")},
+		{Key: "integer", Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_IntValue{IntValue: 1}}},
+		{Key: "true", Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_BoolValue{BoolValue: true}}},
+		{Key: "double", Value: double(1)},
+		{Key: "tiny", Value: double(-1e-300)},
+		{Key: "huge", Value: double(1e300)},
+		{Key: "not a number", Value: double(math.NaN())},
+		{Key: "infinite", Value: double(math.Inf(1))},
+		{Key: "bytes", Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_BytesValue{}}},
+		{Key: "text", Value: text("2")},
+	}})
+
+	recorded := agent.Recorded()
+	span := recorded.Spans[0]
+	assert.Equal(t, 1, span.OtherAttributes)
+	assert.Equal(t, 1, span.DoubleAttributes)
+	assert.Equal(t, 1.0, span.Attributes["double"])
+	assert.Equal(t, true, span.Attributes["true"])
+	assert.Equal(t, int64(1), span.Attributes["integer"])
+	written, err := json.Marshal(recorded.Report().Spans[0].Attributes)
+	require.NoError(t, err)
+	assert.Equal(t, `{"double":1.0,"huge":1e+300,"infinite":"Infinity","integer":1,"not a number":"NaN","text":"2","tiny":-1e-300,"true":true}`,
+		string(written))
 }
