@@ -17,16 +17,22 @@ import (
 
 // Recording is what an agent was asked. The counts are complete; the lists end at Options.Keep.
 type Recording struct {
-	CheckCount     int
-	CancelledCount int // Checks that the caller gave up
-	FlowEndCount   int
-	ExportCount    int
-	SpanCount      int
+	CheckCount       int
+	CancelledCount   int // Checks that the caller gave up
+	FlowEndCount     int
+	CacheLookupCount int // calls of their own; those within a Check are not counted
+	CacheUpsertCount int
+	CacheDeleteCount int
+	ExportCount      int // those that were taken
+	SpanCount        int
 
-	Checks   []Call[*checkv1.CheckRequest]
-	FlowEnds []Call[*checkv1.FlowEndRequest]
-	Exports  []Call[int] // the number of spans of each
-	Spans    []Span
+	Checks       []Call[*checkv1.CheckRequest]
+	FlowEnds     []Call[*checkv1.FlowEndRequest]
+	CacheLookups []Call[*checkv1.CacheLookupRequest]
+	CacheUpserts []Call[*checkv1.CacheUpsertRequest]
+	CacheDeletes []Call[*checkv1.CacheDeleteRequest]
+	Exports      []Call[int] // the number of spans of each
+	Spans        []Span
 }
 
 // Call is one call as it arrived.
@@ -42,10 +48,10 @@ type Span struct {
 	Name             string
 	TraceID, SpanID  []byte
 	ParentSpanID     []byte
-	Start, End       uint64 // Unix nanoseconds
-	Attributes       map[string]any
-	OtherAttributes  int // attributes that are neither text nor an integer
-	DoubleAttributes int // attributes whose key occurred before
+	Start, End       uint64         // Unix nanoseconds
+	Attributes       map[string]any // of string, int64, float64 and bool
+	OtherAttributes  int            // attributes that are no text, integer, double or bool
+	DoubleAttributes int            // attributes whose key occurred before
 }
 
 // CheckResponse returns the decision that the span carries.
@@ -69,6 +75,9 @@ func (a *Agent) Recorded() Recording {
 	recorded := a.recorded
 	recorded.Checks = slices.Clone(recorded.Checks)
 	recorded.FlowEnds = slices.Clone(recorded.FlowEnds)
+	recorded.CacheLookups = slices.Clone(recorded.CacheLookups)
+	recorded.CacheUpserts = slices.Clone(recorded.CacheUpserts)
+	recorded.CacheDeletes = slices.Clone(recorded.CacheDeletes)
 	recorded.Exports = slices.Clone(recorded.Exports)
 	recorded.Spans = slices.Clone(recorded.Spans)
 	return recorded
@@ -84,12 +93,18 @@ func newCall[Request any](ctx context.Context, request Request) Call[Request] {
 	return call
 }
 
-func (a *Agent) recordCheck(ctx context.Context, request *checkv1.CheckRequest) {
+// record counts a call, and remembers it if there is room. Count and calls are fields of a.recorded.
+func record[Request any](ctx context.Context, a *Agent, count *int, calls *[]Call[Request], request Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.recorded.CheckCount++
-	if len(a.recorded.Checks) < a.options.Keep {
-		a.recorded.Checks = append(a.recorded.Checks, newCall(ctx, request))
+	recordLocked(ctx, a, count, calls, request)
+}
+
+// recordLocked does the same while a.mu is held.
+func recordLocked[Request any](ctx context.Context, a *Agent, count *int, calls *[]Call[Request], request Request) {
+	*count++
+	if len(*calls) < a.options.Keep {
+		*calls = append(*calls, newCall(ctx, request))
 	}
 }
 
@@ -97,15 +112,6 @@ func (a *Agent) recordCancelled() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.recorded.CancelledCount++
-}
-
-func (a *Agent) recordFlowEnd(ctx context.Context, request *checkv1.FlowEndRequest) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.recorded.FlowEndCount++
-	if len(a.recorded.FlowEnds) < a.options.Keep {
-		a.recorded.FlowEnds = append(a.recorded.FlowEnds, newCall(ctx, request))
-	}
 }
 
 func (a *Agent) recordSpans(ctx context.Context, request *tracev1.TracesData) {
@@ -122,14 +128,11 @@ func (a *Agent) recordSpans(ctx context.Context, request *tracev1.TracesData) {
 			}
 		}
 	}
-	a.recorded.ExportCount++
 	a.recorded.SpanCount += count
-	if len(a.recorded.Exports) < a.options.Keep {
-		a.recorded.Exports = append(a.recorded.Exports, newCall(ctx, count))
-	}
+	recordLocked(ctx, a, &a.recorded.ExportCount, &a.recorded.Exports, count)
 }
 
-// newSpan returns a span with its attributes as Go values: string and int64.
+// newSpan returns a span with its attributes as Go values: string, int64, float64 and bool.
 func newSpan(from *tracev1.Span) Span {
 	span := Span{
 		Name:         from.GetName(),
@@ -149,6 +152,10 @@ func newSpan(from *tracev1.Span) Span {
 			span.Attributes[attribute.GetKey()] = value.StringValue
 		case *commonv1.AnyValue_IntValue:
 			span.Attributes[attribute.GetKey()] = value.IntValue
+		case *commonv1.AnyValue_DoubleValue:
+			span.Attributes[attribute.GetKey()] = value.DoubleValue
+		case *commonv1.AnyValue_BoolValue:
+			span.Attributes[attribute.GetKey()] = value.BoolValue
 		default:
 			span.OtherAttributes++
 		}

@@ -11,16 +11,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
@@ -58,7 +53,8 @@ func run() error {
 	case <-closed:
 	}
 	agent.Stop()
-	return json.NewEncoder(os.Stdout).Encode(summarise(agent.Recorded()))
+	recorded := agent.Recorded()
+	return json.NewEncoder(os.Stdout).Encode(recorded.Report())
 }
 
 // parseFlags returns what the command line asks for.
@@ -147,98 +143,4 @@ func troubleFlags(prefix, call string, trouble *fakeagent.Trouble) func() error 
 		}
 		return nil
 	}
-}
-
-// summary is what the agent was asked, for a test to read.
-type summary struct {
-	CheckCount     int            `json:"check_count"`
-	CancelledCount int            `json:"cancelled_count"`
-	FlowEndCount   int            `json:"flow_end_count"`
-	ExportCount    int            `json:"export_count"`
-	SpanCount      int            `json:"span_count"`
-	ControlPoints  map[string]int `json:"control_points"`
-	APIKeys        []string       `json:"api_keys"` // each different one, of all kinds of calls; "" for a call without
-	UserAgents     []string       `json:"user_agents"`
-
-	Checks   []checkSummary   `json:"checks"`
-	FlowEnds []flowEndSummary `json:"flow_ends"`
-	Spans    []spanSummary    `json:"spans"`
-}
-
-type checkSummary struct {
-	ControlPoint string            `json:"control_point"`
-	Labels       map[string]string `json:"labels"`
-	RampMode     bool              `json:"ramp_mode"`
-	ExpectEnd    bool              `json:"expect_end"`
-	TimeoutMS    float64           `json:"timeout_ms"` // 0 when the call had no deadline
-	ContentType  string            `json:"content_type"`
-}
-
-type flowEndSummary struct {
-	ControlPoint string   `json:"control_point"`
-	RequestIDs   []string `json:"request_ids"`
-	TimeoutMS    float64  `json:"timeout_ms"`
-}
-
-type spanSummary struct {
-	Name       string         `json:"name"`
-	Root       bool           `json:"root"`
-	Attributes map[string]any `json:"attributes"`
-	// What the check response in the attributes says.
-	ControlPoint string `json:"control_point"`
-	Rejected     bool   `json:"rejected"`
-}
-
-func summarise(recorded fakeagent.Recording) summary {
-	s := summary{
-		CheckCount:     recorded.CheckCount,
-		CancelledCount: recorded.CancelledCount,
-		FlowEndCount:   recorded.FlowEndCount,
-		ExportCount:    recorded.ExportCount,
-		SpanCount:      recorded.SpanCount,
-		ControlPoints:  map[string]int{},
-		Checks:         []checkSummary{},
-		FlowEnds:       []flowEndSummary{},
-		Spans:          []spanSummary{},
-	}
-	keys, agents := map[string]bool{}, map[string]bool{}
-	note := func(md metadata.MD) {
-		keys[strings.Join(md.Get("x-api-key"), ",")] = true
-		agents[strings.Join(md.Get("user-agent"), ",")] = true
-	}
-	milliseconds := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	for _, call := range recorded.Checks {
-		note(call.Metadata)
-		s.ControlPoints[call.Request.GetControlPoint()]++
-		s.Checks = append(s.Checks, checkSummary{
-			ControlPoint: call.Request.GetControlPoint(),
-			Labels:       call.Request.GetLabels(),
-			RampMode:     call.Request.GetRampMode(),
-			ExpectEnd:    call.Request.GetExpectEnd(),
-			TimeoutMS:    milliseconds(call.Timeout),
-			ContentType:  strings.Join(call.Metadata.Get("content-type"), ","),
-		})
-	}
-	for _, call := range recorded.FlowEnds {
-		note(call.Metadata)
-		end := flowEndSummary{ControlPoint: call.Request.GetControlPoint(), RequestIDs: []string{}, TimeoutMS: milliseconds(call.Timeout)}
-		for _, ref := range call.Request.GetInflightRequests() {
-			end.RequestIDs = append(end.RequestIDs, ref.GetRequestId())
-		}
-		s.FlowEnds = append(s.FlowEnds, end)
-	}
-	for _, call := range recorded.Exports {
-		note(call.Metadata)
-	}
-	for _, span := range recorded.Spans {
-		one := spanSummary{Name: span.Name, Root: len(span.ParentSpanID) == 0, Attributes: span.Attributes}
-		if response, err := span.CheckResponse(); err == nil {
-			one.ControlPoint = response.GetControlPoint()
-			one.Rejected = response.GetDecisionType() == checkv1.CheckResponse_DECISION_TYPE_REJECTED
-		}
-		s.Spans = append(s.Spans, one)
-	}
-	s.APIKeys = slices.Sorted(maps.Keys(keys))
-	s.UserAgents = slices.Sorted(maps.Keys(agents))
-	return s
 }
