@@ -231,7 +231,7 @@ func aperture_go_client_poll(client C.uint64_t, completions *C.aperture_completi
 			return invalidArgument("completions: must not be NULL, with a capacity of at least 1")
 		}
 		stride := completions.struct_size
-		if err := sized("completions[0]", unsafe.Pointer(completions), stride, C.sizeof_aperture_completion); err != nil {
+		if err := sized("completions[0]", unsafe.Pointer(completions), stride, abi.SmallestCompletion, C.sizeof_aperture_completion); err != nil {
 			return err
 		}
 		var batch [pollBatch]completion.Completion
@@ -263,7 +263,7 @@ func aperture_go_call_wait(call C.uint64_t, timeoutNS C.int64_t, out *C.aperture
 		if err := given("completion", out); err != nil {
 			return err
 		}
-		if err := sized("completion", unsafe.Pointer(out), out.struct_size, C.sizeof_aperture_completion); err != nil {
+		if err := sized("completion", unsafe.Pointer(out), out.struct_size, abi.SmallestCompletion, C.sizeof_aperture_completion); err != nil {
 			return err
 		}
 		limit, err := timeout(timeoutNS, 0)

@@ -65,6 +65,22 @@ func aperture_go_client_wait_ready(client C.uint64_t, timeoutNS C.int64_t, failu
 	})
 }
 
+//export aperture_go_client_state
+func aperture_go_client_state(client C.uint64_t, state *C.aperture_connection_state, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_client_state", failure, func() error {
+		if err := given("state", state); err != nil {
+			return err
+		}
+		*state = 0
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		*state = C.aperture_connection_state(s.client.State())
+		return nil
+	})
+}
+
 //export aperture_go_client_stats
 func aperture_go_client_stats(client C.uint64_t, stats *C.aperture_stats, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_client_stats", failure, func() error {
@@ -75,13 +91,13 @@ func aperture_go_client_stats(client C.uint64_t, stats *C.aperture_stats, failur
 		if err := given("stats", stats); err != nil {
 			return err
 		}
-		if err := sized("stats", unsafe.Pointer(stats), stats.struct_size, C.sizeof_aperture_stats); err != nil {
+		if err := sized("stats", unsafe.Pointer(stats), stats.struct_size, abi.SmallestStats, C.sizeof_aperture_stats); err != nil {
 			return err
 		}
 		counted := s.client.Stats()
 		unreachable := &counted.UnreachableByReason
 		size := stats.struct_size
-		*stats = C.aperture_stats{
+		full := C.aperture_stats{
 			struct_size:               size,
 			flows_accepted:            C.uint64_t(counted.FlowsAccepted),
 			flows_rejected:            C.uint64_t(counted.FlowsRejected),
@@ -100,7 +116,11 @@ func aperture_go_client_stats(client C.uint64_t, stats *C.aperture_stats, failur
 			spans_queued:              C.uint64_t(counted.SpansQueued),
 			flows_sanitised:           C.uint64_t(counted.FlowsSanitised),
 			calls_pending:             C.uint64_t(s.queue.Pending()),
+			flows_never_ended:         C.uint64_t(counted.FlowsNeverEnded),
+			cache_calls:               C.uint64_t(counted.CacheCalls),
+			cache_calls_failed:        C.uint64_t(counted.CacheCallsFailed),
 		}
+		copyOut(stats, &full, size)
 		return nil
 	})
 }

@@ -42,6 +42,10 @@ const char *aperture_error_name(aperture_code code) {
         return "APERTURE_ERROR_INTERNAL";
     case APERTURE_ERROR_FORKED:
         return "APERTURE_ERROR_FORKED";
+    case APERTURE_ERROR_AGENT:
+        return "APERTURE_ERROR_AGENT";
+    case APERTURE_ERROR_NO_ANSWER:
+        return "APERTURE_ERROR_NO_ANSWER";
     default:
         return "APERTURE_ERROR_UNKNOWN";
     }
@@ -77,6 +81,10 @@ const char *aperture_error_description(aperture_code code) {
         return "A defect of the library; please report its message.";
     case APERTURE_ERROR_FORKED:
         return "The handle belongs to the process that this one was forked from. Make a new client here.";
+    case APERTURE_ERROR_AGENT:
+        return "The agent answered, with an error about this one cache entry; the message is the agent's.";
+    case APERTURE_ERROR_NO_ANSWER:
+        return "The agent's answer says nothing about this cache entry: it was not asked for, or the flow was rejected before the agent looked.";
     default:
         return "There is no such code.";
     }

@@ -62,6 +62,7 @@ func (k *kind[T]) refuse(number C.uint64_t) error {
 var (
 	clients = newKind[session](abi.KindClient, "client", "not an open client (NULL, closed, of another kind, or never made)")
 	flows   = newKind[openFlow](abi.KindFlow, "flow", "not an open flow (NULL, closed, of another kind, or never made)")
+	answers = newKind[openAnswer](abi.KindCacheAnswer, "answer", "not an open answer (NULL, closed, of another kind, or never made)")
 	calls   = newKind[pendingCall](abi.KindCall, "call", "not a pending call (NULL, of another kind, or its completion was handed out)")
 )
 

@@ -43,6 +43,11 @@ static aperture_code go_client_wait_ready_async(aperture_client client, int64_t 
     return code;
 }
 
+static aperture_code go_client_state(aperture_client client, aperture_connection_state *state, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_client_state((uint64_t)(uintptr_t)client, state, error);
+}
+
 static aperture_code go_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error) {
     aperture_guest_watch_signals();
     return aperture_go_client_stats((uint64_t)(uintptr_t)client, stats, error);
@@ -102,6 +107,21 @@ static aperture_code go_flow_error(aperture_flow flow, aperture_error *failure, 
     return aperture_go_flow_error((uint64_t)(uintptr_t)flow, failure, error);
 }
 
+static aperture_code go_flow_check_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_flow_check_response((uint64_t)(uintptr_t)flow, buffer, capacity, length, error);
+}
+
+static aperture_code go_flow_cache_value(aperture_flow flow, aperture_cache_scope scope, const aperture_text *key, aperture_lookup_status *status, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_flow_cache_value((uint64_t)(uintptr_t)flow, scope, (aperture_text *)key, status, buffer, capacity, length, error);
+}
+
+static aperture_code go_flow_set_attribute(aperture_flow flow, const aperture_attribute *attribute, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_flow_set_attribute((uint64_t)(uintptr_t)flow, (aperture_attribute *)attribute, error);
+}
+
 static aperture_code go_flow_set_status(aperture_flow flow, aperture_flow_status status, aperture_error *error) {
     aperture_guest_watch_signals();
     return aperture_go_flow_set_status((uint64_t)(uintptr_t)flow, status, error);
@@ -137,6 +157,70 @@ static aperture_code go_flow_close(aperture_flow flow, aperture_error *error) {
     return aperture_go_flow_close((uint64_t)(uintptr_t)flow, error);
 }
 
+static aperture_code go_cache_lookup(aperture_client client, const aperture_cache_keys *keys, aperture_cache_answer *answer, aperture_error *error) {
+    aperture_guest_watch_signals();
+    uint64_t answer_number = 0;
+    aperture_code code = aperture_go_cache_lookup((uint64_t)(uintptr_t)client, (aperture_cache_keys *)keys, answer != NULL ? &answer_number : NULL, error);
+    if (answer != NULL) {
+        *answer = (aperture_cache_answer)(uintptr_t)answer_number;
+    }
+    return code;
+}
+
+static aperture_code go_cache_lookup_async(aperture_client client, const aperture_cache_keys *keys, uint64_t tag, aperture_cache_answer *answer, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
+    uint64_t answer_number = 0;
+    uint64_t call_number = 0;
+    aperture_code code = aperture_go_cache_lookup_async((uint64_t)(uintptr_t)client, (aperture_cache_keys *)keys, tag, answer != NULL ? &answer_number : NULL, call != NULL ? &call_number : NULL, error);
+    if (answer != NULL) {
+        *answer = (aperture_cache_answer)(uintptr_t)answer_number;
+    }
+    if (call != NULL) {
+        *call = (aperture_call)(uintptr_t)call_number;
+    }
+    return code;
+}
+
+static aperture_code go_cache_answer_value(aperture_cache_answer answer, aperture_cache_scope scope, const aperture_text *key, aperture_lookup_status *status, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_cache_answer_value((uint64_t)(uintptr_t)answer, scope, (aperture_text *)key, status, buffer, capacity, length, error);
+}
+
+static aperture_code go_cache_answer_close(aperture_cache_answer answer, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_cache_answer_close((uint64_t)(uintptr_t)answer, error);
+}
+
+static aperture_code go_cache_set(aperture_client client, const aperture_cache_entry *entry, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_cache_set((uint64_t)(uintptr_t)client, (aperture_cache_entry *)entry, error);
+}
+
+static aperture_code go_cache_set_async(aperture_client client, const aperture_cache_entry *entry, uint64_t tag, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
+    uint64_t call_number = 0;
+    aperture_code code = aperture_go_cache_set_async((uint64_t)(uintptr_t)client, (aperture_cache_entry *)entry, tag, call != NULL ? &call_number : NULL, error);
+    if (call != NULL) {
+        *call = (aperture_call)(uintptr_t)call_number;
+    }
+    return code;
+}
+
+static aperture_code go_cache_delete(aperture_client client, const aperture_cache_key *key, aperture_error *error) {
+    aperture_guest_watch_signals();
+    return aperture_go_cache_delete((uint64_t)(uintptr_t)client, (aperture_cache_key *)key, error);
+}
+
+static aperture_code go_cache_delete_async(aperture_client client, const aperture_cache_key *key, uint64_t tag, aperture_call *call, aperture_error *error) {
+    aperture_guest_watch_signals();
+    uint64_t call_number = 0;
+    aperture_code code = aperture_go_cache_delete_async((uint64_t)(uintptr_t)client, (aperture_cache_key *)key, tag, call != NULL ? &call_number : NULL, error);
+    if (call != NULL) {
+        *call = (aperture_call)(uintptr_t)call_number;
+    }
+    return code;
+}
+
 static aperture_code go_client_completion_fd(aperture_client client, int32_t *fd, aperture_error *error) {
     aperture_guest_watch_signals();
     return aperture_go_client_completion_fd((uint64_t)(uintptr_t)client, fd, error);
@@ -163,6 +247,7 @@ const struct aperture_functions aperture_guest_own_functions = {
     .new_client = go_new_client,
     .client_wait_ready = go_client_wait_ready,
     .client_wait_ready_async = go_client_wait_ready_async,
+    .client_state = go_client_state,
     .client_stats = go_client_stats,
     .client_close = go_client_close,
     .client_close_async = go_client_close_async,
@@ -171,12 +256,23 @@ const struct aperture_functions aperture_guest_own_functions = {
     .flow_should_run = go_flow_should_run,
     .flow_decision = go_flow_decision,
     .flow_error = go_flow_error,
+    .flow_check_response = go_flow_check_response,
+    .flow_cache_value = go_flow_cache_value,
+    .flow_set_attribute = go_flow_set_attribute,
     .flow_set_status = go_flow_set_status,
     .flow_end = go_flow_end,
     .flow_end_async = go_flow_end_async,
     .flow_end_result = go_flow_end_result,
     .flow_end_response = go_flow_end_response,
     .flow_close = go_flow_close,
+    .cache_lookup = go_cache_lookup,
+    .cache_lookup_async = go_cache_lookup_async,
+    .cache_answer_value = go_cache_answer_value,
+    .cache_answer_close = go_cache_answer_close,
+    .cache_set = go_cache_set,
+    .cache_set_async = go_cache_set_async,
+    .cache_delete = go_cache_delete,
+    .cache_delete_async = go_cache_delete_async,
     .client_completion_fd = go_client_completion_fd,
     .client_poll = go_client_poll,
     .call_wait = go_call_wait,
@@ -235,6 +331,17 @@ aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t t
         return aperture_guest_refuse(client, "client", error);
     }
     return functions->client_wait_ready_async(client, timeout_ns, tag, call, error);
+}
+
+aperture_code aperture_client_state(aperture_client client, aperture_connection_state *state, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (state != NULL) {
+            *state = 0;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_state(client, state, error);
 }
 
 aperture_code aperture_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error) {
@@ -316,6 +423,39 @@ aperture_code aperture_flow_error(aperture_flow flow, aperture_error *failure, a
     return functions->flow_error(flow, failure, error);
 }
 
+aperture_code aperture_flow_check_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (length != NULL) {
+            *length = 0;
+        }
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_check_response(flow, buffer, capacity, length, error);
+}
+
+aperture_code aperture_flow_cache_value(aperture_flow flow, aperture_cache_scope scope, const aperture_text *key, aperture_lookup_status *status, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (status != NULL) {
+            *status = 0;
+        }
+        if (length != NULL) {
+            *length = 0;
+        }
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_cache_value(flow, scope, key, status, buffer, capacity, length, error);
+}
+
+aperture_code aperture_flow_set_attribute(aperture_flow flow, const aperture_attribute *attribute, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(flow, "flow", error);
+    }
+    return functions->flow_set_attribute(flow, attribute, error);
+}
+
 aperture_code aperture_flow_set_status(aperture_flow flow, aperture_flow_status status, aperture_error *error) {
     const struct aperture_functions *functions = aperture_guest_functions();
     if (functions == NULL) {
@@ -368,6 +508,91 @@ aperture_code aperture_flow_close(aperture_flow flow, aperture_error *error) {
         return aperture_guest_refuse(flow, "flow", error);
     }
     return functions->flow_close(flow, error);
+}
+
+aperture_code aperture_cache_lookup(aperture_client client, const aperture_cache_keys *keys, aperture_cache_answer *answer, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (answer != NULL) {
+            *answer = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->cache_lookup(client, keys, answer, error);
+}
+
+aperture_code aperture_cache_lookup_async(aperture_client client, const aperture_cache_keys *keys, uint64_t tag, aperture_cache_answer *answer, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (answer != NULL) {
+            *answer = NULL;
+        }
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->cache_lookup_async(client, keys, tag, answer, call, error);
+}
+
+aperture_code aperture_cache_answer_value(aperture_cache_answer answer, aperture_cache_scope scope, const aperture_text *key, aperture_lookup_status *status, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (status != NULL) {
+            *status = 0;
+        }
+        if (length != NULL) {
+            *length = 0;
+        }
+        return aperture_guest_refuse(answer, "answer", error);
+    }
+    return functions->cache_answer_value(answer, scope, key, status, buffer, capacity, length, error);
+}
+
+aperture_code aperture_cache_answer_close(aperture_cache_answer answer, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(answer, "answer", error);
+    }
+    return functions->cache_answer_close(answer, error);
+}
+
+aperture_code aperture_cache_set(aperture_client client, const aperture_cache_entry *entry, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->cache_set(client, entry, error);
+}
+
+aperture_code aperture_cache_set_async(aperture_client client, const aperture_cache_entry *entry, uint64_t tag, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->cache_set_async(client, entry, tag, call, error);
+}
+
+aperture_code aperture_cache_delete(aperture_client client, const aperture_cache_key *key, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->cache_delete(client, key, error);
+}
+
+aperture_code aperture_cache_delete_async(aperture_client client, const aperture_cache_key *key, uint64_t tag, aperture_call *call, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (call != NULL) {
+            *call = NULL;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->cache_delete_async(client, key, tag, call, error);
 }
 
 aperture_code aperture_client_completion_fd(aperture_client client, int32_t *fd, aperture_error *error) {

@@ -58,6 +58,10 @@ func codeOf(err error) abi.Code {
 		return abi.ErrorClosed
 	case errors.Is(err, core.ErrAlreadyEnded):
 		return abi.ErrorAlreadyEnded
+	case errors.Is(err, core.ErrNoCacheAnswer):
+		return abi.ErrorNoAnswer
+	case is[*core.CacheError](err):
+		return abi.ErrorAgent
 	case is[*check.UnreachableError](err):
 		return abi.ErrorUnreachable
 	case errors.Is(err, context.DeadlineExceeded):
@@ -89,13 +93,19 @@ func report(out *C.aperture_error, err error) C.aperture_code {
 	return C.aperture_code(code)
 }
 
-// describe fills an error struct. A message that is too long is cut between two characters.
+// describe fills an error struct.
 func describe(out *C.aperture_error, code abi.Code, message string) {
 	if out.struct_size < C.sizeof_aperture_error {
 		return // refused by enter before anything else
 	}
+	out.code = C.aperture_code(code)
+	out.message_length = write(out.message[:], message)
+}
+
+// write writes a message, NUL-terminated, and returns its length. One that is too long is cut between two characters.
+func write(out []C.char, message string) (length C.uint32_t) {
 	message = strings.ReplaceAll(message, "\x00", "\uFFFD") // a NUL would end the message for C
-	buffer := unsafe.Slice((*byte)(unsafe.Pointer(&out.message[0])), len(out.message))
+	buffer := unsafe.Slice((*byte)(unsafe.Pointer(&out[0])), len(out))
 	limit := len(buffer) - 1
 	if len(message) > limit {
 		message = message[:limit]
@@ -103,9 +113,9 @@ func describe(out *C.aperture_error, code abi.Code, message string) {
 			message = message[:len(message)-1]
 		}
 	}
-	out.code = C.aperture_code(code)
-	out.message_length = C.uint32_t(copy(buffer, message))
-	buffer[out.message_length] = 0
+	count := copy(buffer, message)
+	buffer[count] = 0
+	return C.uint32_t(count)
 }
 
 // panicked is the error of a call during which the library panicked.

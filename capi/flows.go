@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/internal/guard"
 )
@@ -113,7 +114,7 @@ func aperture_go_flow_error(flow C.uint64_t, reason *C.aperture_error, failure *
 		if err := given("failure", reason); err != nil {
 			return err
 		}
-		if err := sized("failure", unsafe.Pointer(reason), reason.struct_size, C.sizeof_aperture_error); err != nil {
+		if err := sized("failure", unsafe.Pointer(reason), reason.struct_size, abi.SmallestError, C.sizeof_aperture_error); err != nil {
 			return err
 		}
 		report(reason, f.Err())
@@ -170,16 +171,12 @@ func aperture_go_flow_end_result(flow C.uint64_t, result *C.aperture_end_result,
 //export aperture_go_flow_end_response
 func aperture_go_flow_end_response(flow C.uint64_t, buffer *C.char, capacity C.size_t, length *C.size_t, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_flow_end_response", failure, func() error {
+		if err := checkBuffer(buffer, capacity, length); err != nil {
+			return err
+		}
 		f, err := flows.find(flow)
 		if err != nil {
 			return err
-		}
-		if err := given("length", length); err != nil {
-			return err
-		}
-		*length = 0
-		if buffer == nil && capacity > 0 {
-			return invalidArgument("buffer: is NULL but capacity is %d", capacity)
 		}
 		ended, _, _ := f.EndResult()
 		if ended.Response == nil {
@@ -189,21 +186,68 @@ func aperture_go_flow_end_response(flow C.uint64_t, buffer *C.char, capacity C.s
 		if err != nil {
 			return fmt.Errorf("the agent's answer as JSON: %w", err)
 		}
-		*length = C.size_t(len(text))
-		if C.size_t(len(text)) > capacity {
-			return errTooSmall
+		return fill(buffer, capacity, length, text)
+	})
+}
+
+//export aperture_go_flow_check_response
+func aperture_go_flow_check_response(flow C.uint64_t, buffer *C.char, capacity C.size_t, length *C.size_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_flow_check_response", failure, func() error {
+		if err := checkBuffer(buffer, capacity, length); err != nil {
+			return err
 		}
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(buffer)), len(text)), text)
-		return nil
+		f, err := flows.find(flow)
+		if err != nil {
+			return err
+		}
+		response := f.CheckResponse()
+		if response == nil {
+			return nil
+		}
+		text, err := protojson.MarshalOptions{UseProtoNames: true, UseEnumNumbers: true}.Marshal(response)
+		if err != nil {
+			return fmt.Errorf("the check response as JSON: %w", err)
+		}
+		return fill(buffer, capacity, length, text)
+	})
+}
+
+//export aperture_go_flow_cache_value
+func aperture_go_flow_cache_value(flow C.uint64_t, scope C.aperture_cache_scope, key *C.aperture_text, status *C.aperture_lookup_status, buffer *C.char, capacity C.size_t, length *C.size_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_flow_cache_value", failure, func() error {
+		return cacheValue(scope, key, status, buffer, capacity, length, func() (cached, error) {
+			f, err := flows.find(flow)
+			if err != nil {
+				return nil, err
+			}
+			return flowCache{f.Flow}, nil
+		})
+	})
+}
+
+//export aperture_go_flow_set_attribute
+func aperture_go_flow_set_attribute(flow C.uint64_t, in *C.aperture_attribute, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_flow_set_attribute", failure, func() error {
+		f, err := flows.find(flow)
+		if err != nil {
+			return err
+		}
+		attribute, err := attributeOf(in)
+		if err != nil {
+			return err
+		}
+		return f.SetAttribute(attribute)
 	})
 }
 
 //export aperture_go_flow_close
 func aperture_go_flow_close(flow C.uint64_t, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_flow_close", failure, func() error {
-		if flows.Close(uint64(flow)) == nil {
+		closed := flows.Close(uint64(flow))
+		if closed == nil {
 			return flows.refuse(flow)
 		}
+		closed.session.finishAlone(closed.Flow, closed.BeginAbandoned)
 		return nil
 	})
 }

@@ -18,14 +18,18 @@ import (
 // maxLabels bounds a label count, so that a count that was never set is recognised before memory is read.
 const maxLabels = 1 << 20
 
-// sized checks the struct_size of a struct that the caller fills or wants filled. A larger struct comes from a newer
-// header; what this library does not know must be zero in it.
-func sized(name string, pointer unsafe.Pointer, size C.size_t, known uintptr) error {
-	if uintptr(size) < known {
+// sized checks the struct_size of a struct that the caller fills or wants filled. A smaller struct than this library's
+// comes from an older header, but none is smaller than the first one. A larger struct comes from a newer header; what
+// this library does not know must be zero in it.
+func sized(name string, pointer unsafe.Pointer, size C.size_t, smallest, known uintptr) error {
+	if uintptr(size) < smallest {
 		return invalidArgument("%s: struct_size is %d; the struct has %d bytes (use its _INIT macro)", name, size, known)
 	}
-	if uintptr(size) > known+(1<<16) {
+	if uintptr(size) > known+(1<<16) || uintptr(size)%structAlignment != 0 {
 		return invalidArgument("%s: struct_size is %d, which no version of the struct has (use its _INIT macro)", name, size)
+	}
+	if uintptr(size) <= known {
+		return nil
 	}
 	for _, b := range unsafe.Slice((*byte)(unsafe.Add(pointer, known)), uintptr(size)-known) {
 		if b != 0 {
@@ -34,6 +38,28 @@ func sized(name string, pointer unsafe.Pointer, size C.size_t, known uintptr) er
 		}
 	}
 	return nil
+}
+
+// structAlignment divides the size of every sized struct: its fields are, at least, 64 bits wide in pairs.
+const structAlignment = 8
+
+// whole returns a struct as this library knows it: fields that the caller's older struct lacks are zero.
+func whole[T any](in *T, size C.size_t) T {
+	var full T
+	known := unsafe.Sizeof(full)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&full)), known), unsafe.Slice((*byte)(unsafe.Pointer(in)), min(uintptr(size), known)))
+	return full
+}
+
+// copyOut writes a struct to the caller's, which may be an older or a newer one, up to its size.
+func copyOut[T any](out, full *T, size C.size_t) {
+	count := min(uintptr(size), unsafe.Sizeof(*full))
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(out)), count), unsafe.Slice((*byte)(unsafe.Pointer(full)), count))
+}
+
+// has says whether a struct of the caller has a field that is new.
+func has(size C.size_t, offset, fieldSize uintptr) bool {
+	return uintptr(size) >= offset+fieldSize
 }
 
 // maxOptionLength bounds an option's text, for the same reason: no path, key or name is as long.
@@ -65,8 +91,12 @@ func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.F
 	if in == nil {
 		return "", params, invalidArgument("params: must not be NULL")
 	}
-	if err := sized("params", unsafe.Pointer(in), in.struct_size, C.sizeof_aperture_flow_params); err != nil {
+	if err := sized("params", unsafe.Pointer(in), in.struct_size, abi.SmallestFlowParams, C.sizeof_aperture_flow_params); err != nil {
 		return "", params, err
+	}
+	if in.struct_size < C.sizeof_aperture_flow_params {
+		older := whole(in, in.struct_size)
+		in = &older
 	}
 	if in.reserved != 0 {
 		return "", params, invalidArgument("params.reserved: is %d; must be 0", in.reserved)
@@ -82,6 +112,15 @@ func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.F
 	}
 	if in.labels == nil && in.label_count > 0 {
 		return "", params, invalidArgument("params.labels: is NULL but label_count is %d", in.label_count)
+	}
+	if params.Baggage, err = text("params.baggage", in.baggage); err != nil {
+		return "", params, err
+	}
+	if params.ResultCacheKey, err = cacheKeyText("params.result_cache_key", in.result_cache_key); err != nil {
+		return "", params, err
+	}
+	if params.GlobalCacheKeys, err = cacheKeyTexts("params.global_cache_keys", in.global_cache_keys, in.global_cache_key_count); err != nil {
+		return "", params, err
 	}
 	params.CheckTimeout = time.Duration(in.check_timeout_ns)
 
@@ -126,9 +165,11 @@ func clientOptions(in *C.aperture_client_options) (options core.Options, maxPend
 	if in == nil {
 		return options, 0, invalidArgument("options: must not be NULL")
 	}
-	if err := sized("options", unsafe.Pointer(in), in.struct_size, C.sizeof_aperture_client_options); err != nil {
+	if err := sized("options", unsafe.Pointer(in), in.struct_size, abi.SmallestClientOptions, C.sizeof_aperture_client_options); err != nil {
 		return options, 0, err
 	}
+	given := whole(in, in.struct_size)
+	in = &given
 	for _, field := range []struct {
 		name string
 		in   C.aperture_text
@@ -177,12 +218,39 @@ func timeout(in C.int64_t, byDefault time.Duration) (time.Duration, error) {
 	return time.Duration(in), nil
 }
 
+// attributeOf reads an attribute.
+func attributeOf(in *C.aperture_attribute) (attribute core.Attribute, err error) {
+	if err := given("attribute", in); err != nil {
+		return attribute, err
+	}
+	if err := sized("attribute", unsafe.Pointer(in), in.struct_size, abi.SmallestAttribute, C.sizeof_aperture_attribute); err != nil {
+		return attribute, err
+	}
+	if in.reserved != 0 {
+		return attribute, invalidArgument("attribute.reserved: is %d; must be 0", in.reserved)
+	}
+	key, err := text("attribute.key", in.key)
+	if err != nil {
+		return attribute, err
+	}
+	switch in.kind {
+	case C.APERTURE_ATTRIBUTE_TEXT:
+		value, err := text("attribute.text", in.text)
+		return core.TextAttribute(key, value), err
+	case C.APERTURE_ATTRIBUTE_INTEGER:
+		return core.IntegerAttribute(key, int64(in.integer)), nil
+	case C.APERTURE_ATTRIBUTE_NUMBER:
+		return core.NumberAttribute(key, float64(in.number)), nil
+	}
+	return attribute, invalidArgument("attribute.kind: is %d; must be APERTURE_ATTRIBUTE_TEXT (0), _INTEGER (1) or _NUMBER (2)", in.kind)
+}
+
 // optionalDecision checks a decision struct that may be NULL.
 func optionalDecision(out *C.aperture_decision) error {
 	if out == nil {
 		return nil
 	}
-	return sized("decision", unsafe.Pointer(out), out.struct_size, C.sizeof_aperture_decision)
+	return sized("decision", unsafe.Pointer(out), out.struct_size, abi.SmallestDecision, C.sizeof_aperture_decision)
 }
 
 // fillDecision describes the decision about a flow.
@@ -207,7 +275,7 @@ func optionalEndResult(out *C.aperture_end_result) error {
 	if out == nil {
 		return nil
 	}
-	return sized("result", unsafe.Pointer(out), out.struct_size, C.sizeof_aperture_end_result)
+	return sized("result", unsafe.Pointer(out), out.struct_size, abi.SmallestEndResult, C.sizeof_aperture_end_result)
 }
 
 // fillEndResult describes how a flow ended.
@@ -236,6 +304,35 @@ func fillCompletion(out *C.aperture_completion, in completion.Completion) {
 	// are, because Go's garbage collector must never see them as pointers.
 	*(*C.uint64_t)(unsafe.Pointer(&out.call)) = C.uint64_t(in.Call)
 	*(*C.uint64_t)(unsafe.Pointer(&out.flow)) = C.uint64_t(in.Flow)
+	if has(out.struct_size, unsafe.Offsetof(out.answer), unsafe.Sizeof(out.answer)) {
+		*(*C.uint64_t)(unsafe.Pointer(&out.answer)) = C.uint64_t(in.Answer)
+	}
+	if has(out.struct_size, unsafe.Offsetof(out.message), unsafe.Sizeof(out.message)) {
+		out.message_length = write(out.message[:], in.Message)
+	}
+}
+
+// checkBuffer checks where a function is to write what fill writes.
+func checkBuffer(buffer *C.char, capacity C.size_t, length *C.size_t) error {
+	if err := given("length", length); err != nil {
+		return err
+	}
+	*length = 0
+	if buffer == nil && capacity > 0 {
+		return invalidArgument("buffer: is NULL but capacity is %d", capacity)
+	}
+	return nil
+}
+
+// fill writes what a function returns into a buffer of the caller. Length says how much there is, also when it does not
+// fit.
+func fill(buffer *C.char, capacity C.size_t, length *C.size_t, content []byte) error {
+	*length = C.size_t(len(content))
+	if C.size_t(len(content)) > capacity {
+		return errTooSmall
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(buffer)), len(content)), content)
+	return nil
 }
 
 func integer(b bool) C.int32_t {

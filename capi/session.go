@@ -32,6 +32,12 @@ type openFlow struct {
 	session *session
 }
 
+// openAnswer is what stands behind the handle of an answer of the cache.
+type openAnswer struct {
+	*core.CacheAnswer
+	session *session
+}
+
 // pendingCall is what stands behind a call's handle.
 type pendingCall struct {
 	*completion.Call
@@ -48,8 +54,14 @@ func (s *session) open(flow *core.Flow) (uint64, error) {
 func (s *session) takeBack(number uint64, flow *core.Flow) {
 	flows.Close(number)
 	_ = flow.SetStatus(core.StatusError)
+	s.finishAlone(flow, flow.BeginEnd)
+}
+
+// finishAlone ends a flow without keeping its caller waiting. It is begun here, so that its span is sent by a close that
+// follows.
+func (s *session) finishAlone(flow *core.Flow, begin func() (core.EndingFlow, error)) {
 	waits := flow.EndNeedsCall()
-	ending, err := flow.BeginEnd() // here, so that its span is sent by a close that follows
+	ending, err := begin()
 	if err != nil {
 		return
 	}
@@ -131,9 +143,17 @@ func (s *session) spawnCall(async asyncCall) (uint64, error) {
 	return number, nil
 }
 
-// endCall ends a call with the outcome of what it did. It returns false when nobody will take the completion.
+// endCall ends a call with a flow, if it has one, and an error. It returns false when nobody will take the completion.
 func (s *session) endCall(call *completion.Call, flow uint64, err error) bool {
-	if call.End(codeOf(err), flow) {
+	return s.endCallWith(call, completion.Outcome{Flow: flow}, err)
+}
+
+// endCallWith ends a call with what it brings beside an error.
+func (s *session) endCallWith(call *completion.Call, outcome completion.Outcome, err error) bool {
+	if err != nil {
+		outcome.Code, outcome.Message = codeOf(err), err.Error()
+	}
+	if call.End(outcome) {
 		return true
 	}
 	calls.Close(call.Handle())
@@ -196,6 +216,7 @@ func (s *session) release() {
 	clients.Close(s.number)
 	for _, left := range s.queue.Close() {
 		calls.Close(left.Call)
+		answers.Close(left.Answer)
 		if left.Kind == abi.CompletionStartFlow {
 			if flow := flows.Close(left.Flow); flow != nil {
 				s.takeBack(0, flow.Flow)

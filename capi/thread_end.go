@@ -42,7 +42,7 @@ func aperture_go_thread_ended(thread C.uint64_t) {
 	background("capi.thread_ended", func() { leave(uint64(thread)) })
 }
 
-// leave closes the clients that a thread has made, with the flows that they left open.
+// leave closes the clients that a thread has made, with the flows and answers that they left open.
 func leave(thread uint64) {
 	left := map[*session][]*core.Flow{}
 	for _, s := range clients.All() {
@@ -54,6 +54,11 @@ func leave(thread uint64) {
 	for number, flow := range flows.All() {
 		if flow.session.thread == thread && flows.Close(number) != nil {
 			left[flow.session] = append(left[flow.session], flow.Flow)
+		}
+	}
+	for number, answer := range answers.All() {
+		if answer.session.thread == thread {
+			answers.Close(number)
 		}
 	}
 	for s, open := range left {
@@ -69,14 +74,18 @@ func (s *session) leave(open []*core.Flow) {
 	defer cancel()
 	var ends sync.WaitGroup
 	for _, flow := range open {
-		_ = flow.SetStatus(core.StatusError)
-		if !flow.EndNeedsCall() {
-			_, _ = flow.End(ctx)
+		waits := flow.EndNeedsCall()
+		ending, err := flow.BeginAbandoned()
+		if err != nil {
+			continue
+		}
+		finish := func() { _, _ = ending.Finish(ctx) }
+		if !waits {
+			finish()
 			continue
 		}
 		ends.Add(1)
-		end := func() { _, _ = flow.End(ctx) }
-		guard.Go(logger, "capi.leave.end", end, func(any) { end() }, ends.Done)
+		guard.Go(logger, "capi.leave.end", finish, func(any) { finish() }, ends.Done)
 	}
 	ends.Wait()
 	if s.beginClose() {

@@ -90,6 +90,12 @@ type FlowParams struct {
 	// LabelList is the same for a caller that has labels as a list. The client keeps it while the flow is in use, so
 	// it must not be changed. When a key occurs more than once its last value counts, and a key of Labels wins.
 	LabelList check.Labels
+	// Baggage is the value of a W3C baggage header, whose members are labels too. A label of Labels or LabelList with the
+	// same key wins: what a remote caller sends must not replace what the service says. Malformed members are left out.
+	Baggage string
+	// ResultCacheKey and GlobalCacheKeys are looked up with the decision, for Flow.ResultCache and Flow.GlobalCache.
+	ResultCacheKey  string
+	GlobalCacheKeys []string
 	// RampMode rejects the flow unless a load ramp admits it, also when no decision can be had.
 	RampMode bool
 	// CheckTimeout bounds the decision; 0 is DefaultCheckTimeout, and more than MaxCheckTimeout is cut to it. The

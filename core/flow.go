@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,9 @@ type Flow struct {
 	start    time.Time     // wall and monotonic clock, before the Check
 	workload time.Duration // from start until the Check was answered
 	size     int           // of the request's texts, in bytes
+
+	attributesMu sync.Mutex
+	attributes   []Attribute
 
 	// The outcome of End, to be read once stateDone is set.
 	endResult EndResult
@@ -225,16 +229,31 @@ func (f *Flow) BeginEnd() (EndingFlow, error) {
 	guard.Point("core.flow.end")
 	if c.telemetry != nil && f.unreachable == nil {
 		// Before FlowEnd, whose duration is not the work's, and whose failure must not lose the span.
+		attributes, size := f.takeAttributes()
 		c.telemetry.add(span{
-			response: f.answer.Response,
-			start:    f.start.UnixNano(),
-			workload: f.workload,
-			end:      time.Since(f.start),
-			failed:   old&stateError != 0,
-		}, f.size)
+			response:   f.answer.Response,
+			start:      f.start.UnixNano(),
+			workload:   f.workload,
+			end:        time.Since(f.start),
+			failed:     old&stateError != 0,
+			attributes: attributes,
+		}, f.size+size)
 	}
 	begun = true
 	return EndingFlow{f}, nil
+}
+
+// BeginAbandoned ends a flow whose caller is gone without having ended it, as BeginEnd does, with StatusError, and counts
+// it in Stats.FlowsNeverEnded.
+func (f *Flow) BeginAbandoned() (EndingFlow, error) {
+	if err := f.SetStatus(StatusError); err != nil {
+		return EndingFlow{}, err
+	}
+	ending, err := f.BeginEnd()
+	if err == nil {
+		f.client.counts.neverEnded.Add(1)
+	}
+	return ending, err
 }
 
 // Finish gives back what the flow holds, as End does. A second Finish does nothing and returns ErrAlreadyEnded.

@@ -18,47 +18,69 @@ const bytesPerLabel = 16
 // fillRequest writes the flow's request, or says which argument is wrong. It reports whether a label had to be
 // repaired.
 func fillRequest(flow *Flow, controlPoint string, params *FlowParams) (sanitised bool, err error) {
-	switch {
-	case controlPoint == "":
-		return false, &ArgumentError{"control point", "is empty; give the name of the place that the flow guards"}
-	case !utf8.ValidString(controlPoint):
-		return false, &ArgumentError{"control point", "is not UTF-8"}
-	case params.CheckTimeout < 0:
-		return false, &ArgumentError{"check timeout", "is negative; use 0 for the default of 200 ms or a positive duration"}
+	if err := checkControlPoint(controlPoint); err != nil {
+		return false, err
 	}
-	timeout := min(params.CheckTimeout, MaxCheckTimeout)
-	if timeout == 0 {
-		timeout = DefaultCheckTimeout
+	timeout, err := pick("check timeout", params.CheckTimeout, DefaultCheckTimeout, MaxCheckTimeout)
+	if err != nil {
+		return false, err
+	}
+	lookup, lookupSize, err := cacheLookup(params.ResultCacheKey, params.GlobalCacheKeys)
+	if err != nil {
+		return false, err
 	}
 
-	labels := params.LabelList
-	if len(params.Labels) > 0 {
-		labels = make(check.Labels, 0, len(params.LabelList)+len(params.Labels))
-		labels = append(labels, params.LabelList...)
-		for key, value := range params.Labels {
-			labels = append(labels, check.Label{Key: key, Value: value})
-		}
-	}
-	size := len(controlPoint)
+	labels := allLabels(params)
+	size := len(controlPoint) + lookupSize
 	for i := range labels {
 		label := &labels[i]
 		size += len(label.Key) + len(label.Value) + bytesPerLabel
 		sanitised = sanitised || !utf8.ValidString(label.Key) || !utf8.ValidString(label.Value)
 	}
 	if sanitised {
-		labels, size = validLabels(labels), len(controlPoint)
+		labels, size = validLabels(labels), len(controlPoint)+lookupSize
 		for i := range labels {
 			size += len(labels[i].Key) + len(labels[i].Value) + bytesPerLabel
 		}
 	}
 	if size > MaxRequestBytes {
-		return false, &ArgumentError{"labels", fmt.Sprintf("are too large: with the control point, and %d bytes for each label, "+
+		return false, &ArgumentError{"labels", fmt.Sprintf("are too large: with the control point and the cache keys, and %d bytes for each, "+
 			"they have %d bytes; at most %d can be sent", bytesPerLabel, size, MaxRequestBytes)}
 	}
 
-	flow.request = check.Request{ControlPoint: controlPoint, Labels: labels, RampMode: params.RampMode, Timeout: timeout}
+	flow.request = check.Request{
+		ControlPoint: controlPoint,
+		Labels:       labels,
+		RampMode:     params.RampMode,
+		Timeout:      timeout,
+		CacheLookup:  lookup,
+	}
 	flow.size = size
 	return sanitised, nil
+}
+
+// checkControlPoint finds mistakes in the name of a control point.
+func checkControlPoint(controlPoint string) error {
+	switch {
+	case controlPoint == "":
+		return &ArgumentError{"control point", "is empty; give the name of the place that the flow guards"}
+	case !utf8.ValidString(controlPoint):
+		return &ArgumentError{"control point", "is not UTF-8"}
+	}
+	return nil
+}
+
+// allLabels returns the labels of a flow, those that count more behind the others.
+func allLabels(params *FlowParams) check.Labels {
+	if params.Baggage == "" && len(params.Labels) == 0 {
+		return params.LabelList
+	}
+	labels := make(check.Labels, 0, len(params.LabelList)+len(params.Labels))
+	labels = append(labels, params.LabelList...)
+	for key, value := range params.Labels {
+		labels = append(labels, check.Label{Key: key, Value: value})
+	}
+	return labels
 }
 
 // validLabels returns a copy of the labels in which everything is UTF-8. The wire format takes nothing else, and a

@@ -37,6 +37,8 @@ type span struct {
 	workload time.Duration // from start until the work began
 	end      time.Duration // from start until the flow was ended
 	failed   bool          // the status is StatusError
+
+	attributes []Attribute
 }
 
 // spanEncoder makes spans into the message that an agent takes. It uses its memory again, so a message is valid until
@@ -44,6 +46,7 @@ type span struct {
 type spanEncoder struct {
 	wire []byte // a check response
 	text []byte // the same in base64
+	size int    // of the last span, in bytes, rounded up
 }
 
 // maxExportBytes keeps an export below the 4 MiB that a gRPC server takes by default. A span that is larger by itself
@@ -59,7 +62,7 @@ func (e *spanEncoder) encode(spans []span) (message *tracev1.TracesData, taken, 
 		if one == nil {
 			continue
 		}
-		if bytes += len(e.text) + spanOverhead; bytes > maxExportBytes && len(out) > 0 {
+		if bytes += e.size; bytes > maxExportBytes && len(out) > 0 {
 			break
 		}
 		out = append(out, one)
@@ -70,8 +73,12 @@ func (e *spanEncoder) encode(spans []span) (message *tracev1.TracesData, taken, 
 	}}}, taken, len(out)
 }
 
-// spanOverhead is what a span has on the wire beside its check response, rounded up.
-const spanOverhead = 512
+const (
+	// spanOverhead is what a span has on the wire beside its check response and its flow's attributes, rounded up.
+	spanOverhead = 512
+	// spanAttributes is the number of attributes of this package.
+	spanAttributes = 9
+)
 
 var (
 	sourceSDK   = text(attributeSource, "sdk")
@@ -97,6 +104,24 @@ func (e *spanEncoder) encodeOne(s *span) *tracev1.Span {
 	binary.LittleEndian.PutUint64(ids, nonZero())
 	binary.LittleEndian.PutUint64(ids[8:], nonZero())
 	binary.LittleEndian.PutUint64(ids[16:], nonZero())
+	attributes := make([]*commonv1.KeyValue, 0, spanAttributes+len(s.attributes))
+	attributes = append(attributes,
+		sourceSDK,
+		status,
+		text(attributeCheckResponse, string(e.text)),
+		integer(attributeFlowStart, s.start),
+		integer(attributeFlowStartMS, s.start/1e6),
+		integer(attributeWorkloadStart, workload),
+		integer(attributeWorkloadStartMS, workload/1e6),
+		integer(attributeFlowEnd, end),
+		integer(attributeFlowEndMS, end/1e6),
+	)
+	e.size = len(e.text) + spanOverhead
+	for i := range s.attributes {
+		one := &s.attributes[i]
+		e.size += len(one.key) + one.size + bytesPerLabel
+		attributes = append(attributes, &commonv1.KeyValue{Key: one.key, Value: one.value})
+	}
 	return &tracev1.Span{
 		TraceId:           ids[:16:16],
 		SpanId:            ids[16:],
@@ -104,17 +129,7 @@ func (e *spanEncoder) encodeOne(s *span) *tracev1.Span {
 		Kind:              tracev1.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: uint64(s.start),
 		EndTimeUnixNano:   uint64(end),
-		Attributes: []*commonv1.KeyValue{
-			sourceSDK,
-			status,
-			text(attributeCheckResponse, string(e.text)),
-			integer(attributeFlowStart, s.start),
-			integer(attributeFlowStartMS, s.start/1e6),
-			integer(attributeWorkloadStart, workload),
-			integer(attributeWorkloadStartMS, workload/1e6),
-			integer(attributeFlowEnd, end),
-			integer(attributeFlowEndMS, end/1e6),
-		},
+		Attributes:        attributes,
 	}
 }
 

@@ -18,12 +18,18 @@ type Stats struct {
 	// UnreachableByReason splits FlowsUnreachable; it is indexed by check.UnreachableReason.
 	UnreachableByReason [UnreachableReasons]uint64
 	FlowsEnded          uint64
+	// FlowsNeverEnded counts flows whose caller was gone before it had ended them; they count as ended too.
+	FlowsNeverEnded uint64
 	// FlowEndsFailed counts flows whose FlowEnd failed: what they held stays taken until the policy's
 	// max_inflight_duration has passed.
 	FlowEndsFailed uint64
 	// FlowsSanitised counts flows with a label that was not UTF-8 and was repaired.
 	FlowsSanitised uint64
-	SpansExported  uint64
+	// CacheCalls counts the calls of CacheLookup, CacheSet and CacheDelete, and CacheCallsFailed those of them for which
+	// the agent could not be reached or answered with an error.
+	CacheCalls       uint64
+	CacheCallsFailed uint64
+	SpansExported    uint64
 	// SpansDropped counts spans that were lost: the queue was full, the agent refused them or stayed away, or the
 	// client was closed.
 	SpansDropped uint64
@@ -41,6 +47,9 @@ type counter struct {
 type counters struct {
 	accepted, rejected, ended counter
 	endsFailed, sanitised     atomic.Uint64
+	neverEnded                atomic.Uint64
+	cacheCalls                atomic.Uint64
+	cacheCallsFailed          atomic.Uint64
 	unreachable               [UnreachableReasons]atomic.Uint64
 }
 
@@ -52,6 +61,10 @@ func (c *Client) Stats() Stats {
 		FlowsEnded:     c.counts.ended.Load(),
 		FlowEndsFailed: c.counts.endsFailed.Load(),
 		FlowsSanitised: c.counts.sanitised.Load(),
+
+		FlowsNeverEnded:  c.counts.neverEnded.Load(),
+		CacheCalls:       c.counts.cacheCalls.Load(),
+		CacheCallsFailed: c.counts.cacheCallsFailed.Load(),
 	}
 	for reason := range c.counts.unreachable {
 		stats.UnreachableByReason[reason] = c.counts.unreachable[reason].Load()

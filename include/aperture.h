@@ -1,5 +1,5 @@
 /*
- * libaperture 0.2.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
+ * libaperture 0.3.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
  *
  * A flow is a piece of work that asks before it runs:
  *
@@ -57,12 +57,12 @@ extern "C" {
 
 /* The version of this header; aperture_version() tells that of the library. */
 #define APERTURE_VERSION_MAJOR 0
-#define APERTURE_VERSION_MINOR 2
+#define APERTURE_VERSION_MINOR 3
 #define APERTURE_VERSION_PATCH 0
-#define APERTURE_VERSION "0.2.0"
+#define APERTURE_VERSION "0.3.0"
 
 /* The version of the ABI that this header describes; aperture_abi_version() tells that of the library. */
-#define APERTURE_ABI_VERSION 2
+#define APERTURE_ABI_VERSION 3
 
 /*
  * How long a check may take when aperture_flow_params.check_timeout_ns is 0, in nanoseconds (200 ms).
@@ -79,6 +79,28 @@ extern "C" {
  * nanoseconds (1 s).
  */
 #define APERTURE_DEFAULT_FLOW_END_TIMEOUT_NS INT64_C(1000000000)
+
+/*
+ * How long a call to the cache may take when its timeout_ns is 0, in nanoseconds (1 s).
+ */
+#define APERTURE_DEFAULT_CACHE_TIMEOUT_NS INT64_C(1000000000)
+
+/*
+ * How many bytes a cached value may have, its key and control point included.
+ */
+#define APERTURE_MAX_CACHE_VALUE_BYTES INT64_C(4000000)
+
+/*
+ * The longest that a cached value may live, in nanoseconds (7 days). A longer time to live is cut to it, as agents
+ * do.
+ */
+#define APERTURE_MAX_CACHE_TTL_NS INT64_C(604800000000000)
+
+/*
+ * The shortest aperture_client_options.keepalive_time_ns, in nanoseconds (5 minutes). A gRPC server with default
+ * settings, such as an agent, ends connections that are pinged more often, and the calls that wait on them.
+ */
+#define APERTURE_MIN_KEEPALIVE_TIME_NS INT64_C(300000000000)
 
 /*
  * How long closing a client may take when its timeout is 0, in nanoseconds (5 s).
@@ -107,6 +129,11 @@ typedef struct aperture_client_handle *aperture_client;
  * One flow, from its decision to its end. Released by aperture_flow_close.
  */
 typedef struct aperture_flow_handle *aperture_flow;
+
+/*
+ * What a look-up in the cache found. Released by aperture_cache_answer_close.
+ */
+typedef struct aperture_cache_answer_handle *aperture_cache_answer;
 
 /*
  * An asynchronous call that is pending. Released when its completion is handed out by aperture_client_poll or
@@ -148,7 +175,12 @@ enum {
     /* A defect of the library; please report its message. */
     APERTURE_ERROR_INTERNAL = -11,
     /* The handle belongs to the process that this one was forked from. Make a new client here. */
-    APERTURE_ERROR_FORKED = -12
+    APERTURE_ERROR_FORKED = -12,
+    /* The agent answered, with an error about this one cache entry; the message is the agent's. */
+    APERTURE_ERROR_AGENT = -13,
+    /* The agent's answer says nothing about this cache entry: it was not asked for, or the flow was rejected
+     * before the agent looked. */
+    APERTURE_ERROR_NO_ANSWER = -14
 };
 
 /*
@@ -242,7 +274,76 @@ enum {
     /* aperture_client_wait_ready_async */
     APERTURE_COMPLETION_WAIT_READY = 3,
     /* aperture_client_close_async */
-    APERTURE_COMPLETION_CLOSE = 4
+    APERTURE_COMPLETION_CLOSE = 4,
+    /* aperture_cache_lookup_async */
+    APERTURE_COMPLETION_CACHE_LOOKUP = 5,
+    /* aperture_cache_set_async */
+    APERTURE_COMPLETION_CACHE_SET = 6,
+    /* aperture_cache_delete_async */
+    APERTURE_COMPLETION_CACHE_DELETE = 7
+};
+
+/*
+ * How a client's connection to its agent is. An engine in this process is always ready.
+ */
+typedef int32_t aperture_connection_state;
+enum {
+    /* There is no connection; one will be made at once. */
+    APERTURE_CONNECTION_IDLE = 0,
+    /* A connection is being made. */
+    APERTURE_CONNECTION_CONNECTING = 1,
+    /* The agent can be asked. */
+    APERTURE_CONNECTION_READY = 2,
+    /* The last attempt to connect failed; another one follows. */
+    APERTURE_CONNECTION_FAILING = 3,
+    /* The client is closed, or is being closed. */
+    APERTURE_CONNECTION_CLOSED = 4
+};
+
+/*
+ * How the messages to an agent are compressed.
+ */
+typedef int32_t aperture_compression;
+enum {
+    /* Not at all. */
+    APERTURE_COMPRESSION_NONE = 0,
+    /* With gzip. */
+    APERTURE_COMPRESSION_GZIP = 1
+};
+
+/*
+ * Which of an agent's caches an entry is in.
+ */
+typedef int32_t aperture_cache_scope;
+enum {
+    /* The result cache: results of flows, for each control point its own. */
+    APERTURE_CACHE_RESULT = 0,
+    /* The global cache, which all control points share. */
+    APERTURE_CACHE_GLOBAL = 1
+};
+
+/*
+ * Whether the cache had an entry.
+ */
+typedef int32_t aperture_lookup_status;
+enum {
+    /* It had none. */
+    APERTURE_LOOKUP_MISS = 0,
+    /* It had one; its value may be empty. */
+    APERTURE_LOOKUP_HIT = 1
+};
+
+/*
+ * Which field of an aperture_attribute has its value.
+ */
+typedef int32_t aperture_attribute_kind;
+enum {
+    /* text */
+    APERTURE_ATTRIBUTE_TEXT = 0,
+    /* integer */
+    APERTURE_ATTRIBUTE_INTEGER = 1,
+    /* number */
+    APERTURE_ATTRIBUTE_NUMBER = 2
 };
 
 /* ---- Structs ---- */
@@ -267,6 +368,16 @@ typedef struct aperture_label {
     /* The value; it may be empty. */
     aperture_text value;
 } aperture_label;
+
+/*
+ * Any bytes, such as a value for the cache. {NULL, 0} is none. A NULL pointer with a length is refused.
+ */
+typedef struct aperture_bytes {
+    /* The first byte, or NULL. */
+    const void *data;
+    /* The number of bytes. */
+    size_t length;
+} aperture_bytes;
 
 /*
  * What went wrong with one call. It is the caller's memory: functions write to it before they return and never keep
@@ -339,11 +450,43 @@ typedef struct aperture_client_options {
     int32_t insecure;
     /* 1: send no spans. 0: send one for each flow that ends. */
     int32_t telemetry_off;
+    /* The authorities to trust as PEM text, instead of ca_file. Since 0.3. */
+    aperture_text ca_pem;
+    /* Path of a PEM file with the certificate that the client shows to the agent. Empty: none. Since 0.3. */
+    aperture_text client_certificate_file;
+    /* Path of a PEM file with the key of client_certificate_file. Since 0.3. */
+    aperture_text client_key_file;
+    /* The client's certificate as PEM text, instead of client_certificate_file. Since 0.3. */
+    aperture_text client_certificate_pem;
+    /* The key of client_certificate_pem as PEM text. Since 0.3. */
+    aperture_text client_key_pem;
+    /* The first of metadata_count entries of gRPC metadata that go with every call, or NULL when there are none.
+     * Keys of gRPC, x-api-key, and keys that end in -bin are refused. Since 0.3. */
+    const aperture_label *metadata;
+    /* The number of metadata entries, at most 64 with 8,192 bytes together. Since 0.3. */
+    size_t metadata_count;
+    /* How long a connection with calls may be silent until the client pings it, in nanoseconds, at least
+     * APERTURE_MIN_KEEPALIVE_TIME_NS. 0: no pings; the operating system's keepalive finds dead connections all
+     * the same. Since 0.3. */
+    int64_t keepalive_time_ns;
+    /* How long a ping may be unanswered until the connection is given up, in nanoseconds. 0: 20 s. Since 0.3. */
+    int64_t keepalive_timeout_ns;
+    /* How many spans may wait to be sent; more are dropped, and counted. 0: 16,384. Since 0.3. */
+    uint64_t telemetry_queue;
+    /* How many spans are sent together at most. 0: 512. Since 0.3. */
+    uint64_t telemetry_batch;
+    /* How long a span waits at most until it is sent, in nanoseconds. 0: 1 s. Since 0.3. */
+    int64_t telemetry_interval_ns;
+    /* How messages to the agent are compressed. Since 0.3. */
+    aperture_compression compression;
+    /* 1: TLS that trusts every certificate, which protects from nobody who can take the agent's place; for
+     * tests. 0: the agent's certificate is verified. Since 0.3. */
+    int32_t skip_verify;
 } aperture_client_options;
 
 /* An aperture_client_options with its struct_size set and everything else zero. */
 #define APERTURE_CLIENT_OPTIONS_INIT \
-    {sizeof(aperture_client_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, 0}
+    {sizeof(aperture_client_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /*
  * Describes the flow to start. All texts are copied.
@@ -364,11 +507,23 @@ typedef struct aperture_flow_params {
     int32_t ramp_mode;
     /* Must be 0. */
     uint32_t reserved;
+    /* The value of a W3C baggage header, whose members are labels too. A label with the same key wins: what a
+     * remote caller sends must not replace what the service says. Members that are malformed, and those beyond
+     * the limits of the specification (64 members, 8,192 bytes), are left out. Since 0.3. */
+    aperture_text baggage;
+    /* Which entry of the result cache to look up with the decision, for aperture_flow_cache_value. Empty: none.
+     * Since 0.3. */
+    aperture_text result_cache_key;
+    /* The first of global_cache_key_count keys of the global cache to look up with the decision, or NULL when
+     * there are none. Since 0.3. */
+    const aperture_text *global_cache_keys;
+    /* The number of keys of the global cache. The keys count with the labels to the 4,000,000 bytes. Since 0.3. */
+    size_t global_cache_key_count;
 } aperture_flow_params;
 
 /* An aperture_flow_params with its struct_size set and everything else zero. */
 #define APERTURE_FLOW_PARAMS_INIT \
-    {sizeof(aperture_flow_params), {NULL, 0}, NULL, 0, 0, 0, 0}
+    {sizeof(aperture_flow_params), {NULL, 0}, NULL, 0, 0, 0, 0, {NULL, 0}, {NULL, 0}, NULL, 0}
 
 /*
  * What was decided about a flow.
@@ -427,8 +582,7 @@ typedef struct aperture_completion {
     size_t struct_size;
     /* Which call ended. */
     aperture_completion_kind kind;
-    /* What the blocking form would have returned. A message, if there is one, is kept by the flow: see
-     * aperture_flow_error and aperture_flow_end_result. */
+    /* What the blocking form would have returned. */
     aperture_code code;
     /* The tag that was given with the call. */
     uint64_t tag;
@@ -436,11 +590,18 @@ typedef struct aperture_completion {
     aperture_call call;
     /* The flow that was started (now the caller's to close) or ended, or NULL. */
     aperture_flow flow;
+    /* What a look-up in the cache found (now the caller's to close), or NULL. Since 0.3. */
+    aperture_cache_answer answer;
+    /* The length of the message in bytes. Since 0.3. */
+    uint32_t message_length;
+    /* What the blocking form would have said about an error, UTF-8 and NUL-terminated; one that is too long is
+     * cut. Empty for APERTURE_OK. Since 0.3. */
+    char message[460];
 } aperture_completion;
 
 /* An aperture_completion with its struct_size set and everything else zero. */
 #define APERTURE_COMPLETION_INIT \
-    {sizeof(aperture_completion), 0, 0, 0, NULL, NULL}
+    {sizeof(aperture_completion), 0, 0, 0, NULL, NULL, NULL, 0, {0}}
 
 /*
  * Counters of a client since it was made.
@@ -482,11 +643,112 @@ typedef struct aperture_stats {
     uint64_t flows_sanitised;
     /* Asynchronous calls that are pending. */
     uint64_t calls_pending;
+    /* Flows that were closed, or whose thread ended, before anybody had ended them. They count as ended too.
+     * Since 0.3. */
+    uint64_t flows_never_ended;
+    /* Calls to the cache: look-ups of their own, sets and deletes. Since 0.3. */
+    uint64_t cache_calls;
+    /* Those of them that the agent could not be reached for, or answered with an error. Since 0.3. */
+    uint64_t cache_calls_failed;
 } aperture_stats;
 
 /* An aperture_stats with its struct_size set and everything else zero. */
 #define APERTURE_STATS_INIT \
-    {sizeof(aperture_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(aperture_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/*
+ * A key and a value that a flow's span has beside those of the library. Flux meters of policies can measure numbers.
+ */
+typedef struct aperture_attribute {
+    /* sizeof this struct, as the caller was compiled. */
+    size_t struct_size;
+    /* The key: 1 to 256 bytes of valid UTF-8 that do not begin with "aperture.". */
+    aperture_text key;
+    /* Which of the following fields has the value. */
+    aperture_attribute_kind kind;
+    /* Must be 0. */
+    uint32_t reserved;
+    /* A text of at most 65,536 bytes. Bytes that are not UTF-8 are replaced by U+FFFD. */
+    aperture_text text;
+    /* An integer. */
+    int64_t integer;
+    /* A number that is finite. */
+    double number;
+} aperture_attribute;
+
+/* An aperture_attribute with its struct_size set and everything else zero. */
+#define APERTURE_ATTRIBUTE_INIT \
+    {sizeof(aperture_attribute), {NULL, 0}, 0, 0, {NULL, 0}, 0, 0}
+
+/*
+ * Which entries of the cache to look up.
+ */
+typedef struct aperture_cache_keys {
+    /* sizeof this struct, as the caller was compiled. */
+    size_t struct_size;
+    /* Required. The control point whose result cache is meant; for the global cache the agent counts by it. */
+    aperture_text control_point;
+    /* Key in the result cache. Empty: none. */
+    aperture_text result_key;
+    /* The first of global_key_count keys in the global cache, or NULL when there are none. */
+    const aperture_text *global_keys;
+    /* The number of keys in the global cache. There must be at least one key. */
+    size_t global_key_count;
+    /* How long the call may take, in nanoseconds. 0: APERTURE_DEFAULT_CACHE_TIMEOUT_NS. */
+    int64_t timeout_ns;
+} aperture_cache_keys;
+
+/* An aperture_cache_keys with its struct_size set and everything else zero. */
+#define APERTURE_CACHE_KEYS_INIT \
+    {sizeof(aperture_cache_keys), {NULL, 0}, {NULL, 0}, NULL, 0, 0}
+
+/*
+ * A value to store in the cache.
+ */
+typedef struct aperture_cache_entry {
+    /* sizeof this struct, as the caller was compiled. */
+    size_t struct_size;
+    /* Required. The control point whose result cache is meant; for the global cache the agent counts by it. */
+    aperture_text control_point;
+    /* Required. The key, valid UTF-8. */
+    aperture_text key;
+    /* The value, which may be empty. It may have APERTURE_MAX_CACHE_VALUE_BYTES with key and control point. */
+    aperture_bytes value;
+    /* Required. How long the value lives, in nanoseconds: more than 0, and at most APERTURE_MAX_CACHE_TTL_NS. */
+    int64_t ttl_ns;
+    /* How long the call may take, in nanoseconds. 0: APERTURE_DEFAULT_CACHE_TIMEOUT_NS. */
+    int64_t timeout_ns;
+    /* Which cache. */
+    aperture_cache_scope scope;
+    /* Must be 0. */
+    uint32_t reserved;
+} aperture_cache_entry;
+
+/* An aperture_cache_entry with its struct_size set and everything else zero. */
+#define APERTURE_CACHE_ENTRY_INIT \
+    {sizeof(aperture_cache_entry), {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, 0}
+
+/*
+ * An entry of the cache.
+ */
+typedef struct aperture_cache_key {
+    /* sizeof this struct, as the caller was compiled. */
+    size_t struct_size;
+    /* Required. The control point whose result cache is meant; for the global cache the agent counts by it. */
+    aperture_text control_point;
+    /* Required. The key, valid UTF-8. */
+    aperture_text key;
+    /* How long the call may take, in nanoseconds. 0: APERTURE_DEFAULT_CACHE_TIMEOUT_NS. */
+    int64_t timeout_ns;
+    /* Which cache. */
+    aperture_cache_scope scope;
+    /* Must be 0. */
+    uint32_t reserved;
+} aperture_cache_key;
+
+/* An aperture_cache_key with its struct_size set and everything else zero. */
+#define APERTURE_CACHE_KEY_INIT \
+    {sizeof(aperture_cache_key), {NULL, 0}, {NULL, 0}, 0, 0, 0}
 
 /* The initializer of an aperture_text from a string literal. */
 #define APERTURE_TEXT(literal) {(literal), sizeof(literal) - 1}
@@ -618,6 +880,23 @@ APERTURE_API aperture_code aperture_close_clients_with_thread(aperture_error *er
 /* ---- Clients ---- */
 
 /*
+ * Fills options from the environment of the process: address from APERTURE_AGENT_ADDRESS, api_key from
+ * APERTURE_API_KEY, insecure from APERTURE_AGENT_INSECURE and skip_verify from APERTURE_AGENT_SKIP_VERIFY (true,
+ * false, 1 or 0). A variable that is unset or empty leaves its option as it is. The library reads the environment
+ * nowhere else.
+ *
+ * @param options Receives what the environment says. Set its struct_size first.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: The texts are the environment's. They are valid until the process changes it.
+ * Threads: Any thread, while no other changes the environment. Does not start the Go runtime.
+ * NULL: options must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT (a variable has another value; the message names it, and
+ *                       nothing is changed).
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_client_options_from_environment(aperture_client_options *options, aperture_error *error);
+
+/*
  * Makes a client. It starts to connect in the background and returns without waiting for the agent; an agent that is
  * down is no error here. Policy files of a local address are read before it returns. The first client of a process
  * starts the Go runtime.
@@ -654,8 +933,7 @@ APERTURE_API aperture_code aperture_new_client(const aperture_client_options *op
 APERTURE_API aperture_code aperture_client_wait_ready(aperture_client client, int64_t timeout_ns, aperture_error *error);
 
 /*
- * The asynchronous form of aperture_client_wait_ready. When its completion has an error, aperture_client_wait_ready
- * with a timeout of 0 tells what the connection last met.
+ * The asynchronous form of aperture_client_wait_ready.
  *
  * @param client The client.
  * @param timeout_ns How long to wait at most, in nanoseconds; 0 looks once.
@@ -671,6 +949,21 @@ APERTURE_API aperture_code aperture_client_wait_ready(aperture_client client, in
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_wait_ready_async(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
+
+/*
+ * Says how the connection to the agent is at this moment.
+ *
+ * @param client The client.
+ * @param state Receives the state.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL client is an invalid handle. state must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_client_state(aperture_client client, aperture_connection_state *state, aperture_error *error);
 
 /*
  * Reads the counters of a client.
@@ -815,6 +1108,66 @@ APERTURE_API aperture_code aperture_flow_decision(aperture_flow flow, aperture_d
 APERTURE_API aperture_code aperture_flow_error(aperture_flow flow, aperture_error *failure, aperture_error *error);
 
 /*
+ * Writes the agent's whole answer about a flow as JSON with the protocol's field names
+ * ({"decision_type":1,"limiter_decisions":[{"policy_name":"checkout","rate_limiter_info":{...},...}],...}): the JSON
+ * form of Protocol Buffers, with enumerations as numbers, without fields that are unset. A flow about which nothing
+ * was decided has none (length 0).
+ *
+ * @param flow The flow.
+ * @param buffer Receives the JSON, not NUL-terminated. May be NULL when capacity is 0.
+ * @param capacity The size of the buffer in bytes.
+ * @param length Receives the length of the JSON, also when the buffer is too small.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL flow is an invalid handle. length must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE,
+ *                       APERTURE_ERROR_BUFFER_TOO_SMALL, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_flow_check_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error);
+
+/*
+ * Reads what the cache had under a key that the flow was started with. A hit, a miss and the absence of an answer are
+ * three different things.
+ *
+ * @param flow The flow.
+ * @param scope Which cache.
+ * @param key The key in the global cache; for the result cache the flow has one only, and NULL will do.
+ * @param status Receives whether the cache had an entry.
+ * @param buffer Receives the value. May be NULL when capacity is 0.
+ * @param capacity The size of the buffer in bytes.
+ * @param length Receives the length of the value, also when the buffer is too small; 0 for a miss.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL flow is an invalid handle. key must not be NULL for the global cache. status and length must not be
+ *       NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_NO_ANSWER, APERTURE_ERROR_AGENT, APERTURE_ERROR_UNREACHABLE (nothing was
+ *                       decided about the flow), APERTURE_ERROR_BUFFER_TOO_SMALL (status is set),
+ *                       APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_flow_cache_value(aperture_flow flow, aperture_cache_scope scope, const aperture_text *key, aperture_lookup_status *status, char *buffer, size_t capacity, size_t *length, aperture_error *error);
+
+/*
+ * Gives the flow's span an attribute, such as the number of tokens that a request used. The last value of a key
+ * counts. A flow has at most 64 attributes.
+ *
+ * @param flow The flow.
+ * @param attribute The attribute. It is copied.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL flow is an invalid handle. attribute must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_ALREADY_ENDED,
+ *                       APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_flow_set_attribute(aperture_flow flow, const aperture_attribute *attribute, aperture_error *error);
+
+/*
  * Says how the work of a flow went. The last status before the end counts.
  *
  * @param flow The flow.
@@ -900,7 +1253,8 @@ APERTURE_API aperture_code aperture_flow_end_result(aperture_flow flow, aperture
 APERTURE_API aperture_code aperture_flow_end_response(aperture_flow flow, char *buffer, size_t capacity, size_t *length, aperture_error *error);
 
 /*
- * Releases a flow. It does not end it.
+ * Releases a flow. One that nobody has ended is ended first, with the status Error, and counted as never ended: its
+ * in-flight tokens go back and its span is sent, without keeping the caller waiting.
  *
  * @param flow The flow.
  * @param error Receives the code and a message; may be NULL. Set its struct_size first.
@@ -911,6 +1265,147 @@ APERTURE_API aperture_code aperture_flow_end_response(aperture_flow flow, char *
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_flow_close(aperture_flow flow, aperture_error *error);
+
+/* ---- Cache ---- */
+
+/*
+ * Looks up entries of the cache, without a flow.
+ *
+ * @param client The client.
+ * @param keys Which entries.
+ * @param answer Receives what was found, or NULL when the call fails.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: The caller owns the answer and releases it with aperture_cache_answer_close.
+ * Threads: Any thread. Blocks for up to the timeout.
+ * NULL: A NULL client is an invalid handle. keys and answer must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_RESOURCE_EXHAUSTED, APERTURE_ERROR_UNREACHABLE,
+ *                       APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED,
+ *                       APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_lookup(aperture_client client, const aperture_cache_keys *keys, aperture_cache_answer *answer, aperture_error *error);
+
+/*
+ * The asynchronous form of aperture_cache_lookup. A local address answers at once, with APERTURE_OK and no
+ * completion.
+ *
+ * @param client The client.
+ * @param keys Which entries.
+ * @param tag Returned with the completion.
+ * @param answer Receives what was found when that is known at once, else NULL.
+ * @param call Receives the call when it is pending, else NULL.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: An answer that comes with a completion is the caller's too. The call is released when its completion is
+ *            handed out.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL client is an invalid handle. keys, answer and call must not be NULL.
+ * Returns: APERTURE_OK, APERTURE_PENDING; as aperture_cache_lookup, and APERTURE_ERROR_RESOURCE_EXHAUSTED (too many
+ *          calls are pending).
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_lookup_async(aperture_client client, const aperture_cache_keys *keys, uint64_t tag, aperture_cache_answer *answer, aperture_call *call, aperture_error *error);
+
+/*
+ * Reads what a look-up found under a key. A hit, a miss and the absence of an answer are three different things.
+ *
+ * @param answer What the look-up found.
+ * @param scope Which cache.
+ * @param key The key in the global cache; for the result cache there is one only, and NULL will do.
+ * @param status Receives whether the cache had an entry.
+ * @param buffer Receives the value. May be NULL when capacity is 0.
+ * @param capacity The size of the buffer in bytes.
+ * @param length Receives the length of the value, also when the buffer is too small; 0 for a miss.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL answer is an invalid handle. key must not be NULL for the global cache. status and length must not be
+ *       NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_NO_ANSWER, APERTURE_ERROR_AGENT, APERTURE_ERROR_BUFFER_TOO_SMALL (status is
+ *                       set), APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_answer_value(aperture_cache_answer answer, aperture_cache_scope scope, const aperture_text *key, aperture_lookup_status *status, char *buffer, size_t capacity, size_t *length, aperture_error *error);
+
+/*
+ * Releases what a look-up found.
+ *
+ * @param answer What the look-up found.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: The handle is released.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL answer is an invalid handle.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_answer_close(aperture_cache_answer answer, aperture_error *error);
+
+/*
+ * Stores a value in the cache, in place of the one that is there.
+ *
+ * @param client The client.
+ * @param entry What to store.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands; what is given is copied.
+ * Threads: Any thread. Blocks for up to the timeout.
+ * NULL: A NULL client is an invalid handle. entry must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_AGENT, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_INVALID_ARGUMENT,
+ *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_set(aperture_client client, const aperture_cache_entry *entry, aperture_error *error);
+
+/*
+ * The asynchronous form of aperture_cache_set. A local address answers at once, with APERTURE_OK and no completion.
+ *
+ * @param client The client.
+ * @param entry What to store.
+ * @param tag Returned with the completion.
+ * @param call Receives the call when it is pending, else NULL.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: What is given is copied. The call is released when its completion is handed out.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL client is an invalid handle. entry, and call must not be NULL.
+ * Returns: APERTURE_OK, APERTURE_PENDING; as aperture_cache_set, and APERTURE_ERROR_RESOURCE_EXHAUSTED (too many
+ *          calls are pending).
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_set_async(aperture_client client, const aperture_cache_entry *entry, uint64_t tag, aperture_call *call, aperture_error *error);
+
+/*
+ * Removes an entry from the cache. One that is not there is no error.
+ *
+ * @param client The client.
+ * @param key Which entry.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands; what is given is copied.
+ * Threads: Any thread. Blocks for up to the timeout.
+ * NULL: A NULL client is an invalid handle. key must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_AGENT, APERTURE_ERROR_UNREACHABLE, APERTURE_ERROR_INVALID_ARGUMENT,
+ *                       APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED, APERTURE_ERROR_FORKED,
+ *                       APERTURE_ERROR_INTERNAL.
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_delete(aperture_client client, const aperture_cache_key *key, aperture_error *error);
+
+/*
+ * The asynchronous form of aperture_cache_delete. A local address answers at once, with APERTURE_OK and no
+ * completion.
+ *
+ * @param client The client.
+ * @param key Which entry.
+ * @param tag Returned with the completion.
+ * @param call Receives the call when it is pending, else NULL.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: What is given is copied. The call is released when its completion is handed out.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL client is an invalid handle. key, and call must not be NULL.
+ * Returns: APERTURE_OK, APERTURE_PENDING; as aperture_cache_delete, and APERTURE_ERROR_RESOURCE_EXHAUSTED (too many
+ *          calls are pending).
+ * Since: 0.3
+ */
+APERTURE_API aperture_code aperture_cache_delete_async(aperture_client client, const aperture_cache_key *key, uint64_t tag, aperture_call *call, aperture_error *error);
 
 /* ---- Asynchronous calls ---- */
 
@@ -972,7 +1467,8 @@ APERTURE_API aperture_code aperture_call_wait(aperture_call call, int64_t timeou
 /*
  * Ends a pending call early, at the agent too. Its completion still comes, with APERTURE_ERROR_CANCELLED (and, for a
  * start, no flow), or with its result if that was quicker. What a cancelled start was given is given back; a
- * cancelled end goes on giving back, but nobody waits for it. A close cannot be cancelled.
+ * cancelled end goes on giving back, but nobody waits for it. Whether a cancelled set or delete took place is not
+ * known. A close cannot be cancelled.
  *
  * @param call The call.
  * @param error Receives the code and a message; may be NULL. Set its struct_size first.

@@ -42,19 +42,23 @@ type Enum struct {
 	Values    []Constant
 }
 
-// Struct is a struct of the ABI. A sized one starts with its struct_size, which Fields then includes.
+// Struct is a struct of the ABI. A sized one starts with its struct_size, which Fields then includes. Smallest is the
+// size that it had in the first version: no caller has a smaller one.
 type Struct struct {
 	Name, Doc string
 	Sized     *bool
 	Fields    []*Field
 	Size      int `yaml:"-"`
+	Smallest  int `yaml:"-"`
 }
 
-// Field is a member of a struct; Offset and Size follow from the types, for 64-bit targets.
+// Field is a member of a struct; Offset and Size follow from the types, for 64-bit targets. Since is the version that
+// added the field to a struct that was there before.
 type Field struct {
 	Name    string
 	Type    string
 	Doc     string
+	Since   string
 	Count   int
 	Pointer bool
 	Offset  int `yaml:"-"`
@@ -195,12 +199,21 @@ func (d *Description) layOut() error {
 			}
 			offset = (offset + align - 1) / align * align
 			f.Offset, f.Size = offset, size
+			switch {
+			case f.Since == "" && s.Smallest != 0:
+				return fmt.Errorf("%s.%s: is older than a field before it; a struct grows at its end only", s.Name, f.Name)
+			case f.Since != "" && s.Smallest == 0:
+				s.Smallest = offset
+			}
 			offset += size
 			alignment = max(alignment, align)
 		}
 		s.Size = (offset + alignment - 1) / alignment * alignment
 		if s.Size != offset {
 			return fmt.Errorf("%s: %d bytes of padding at the end: name them, so that they can be given a meaning later", s.Name, s.Size-offset)
+		}
+		if s.Smallest == 0 {
+			s.Smallest = s.Size
 		}
 	}
 	return nil
@@ -212,7 +225,7 @@ func (d *Description) sizeOf(typeName string) (size, alignment int, err error) {
 		return 1, 1, nil
 	case "i32", "u32":
 		return 4, 4, nil
-	case "i64", "u64", "size", "const_char":
+	case "i64", "u64", "f64", "size", "const_char", "const_void":
 		return 8, 8, nil
 	}
 	if d.isHandle(typeName) {

@@ -19,6 +19,7 @@ var functions = template.FuncMap{
 	"patch":       func(d *Description) string { return versionPart(d, 2) },
 	"cType":       cType,
 	"cField":      cField,
+	"fieldDoc":    fieldDoc,
 	"cParameter":  cParameter,
 	"cReturn":     cReturn,
 	"entryCall":   entryCall,
@@ -110,22 +111,39 @@ func cType(d *Description, typeName string) string {
 		return "int64_t"
 	case "u64":
 		return "uint64_t"
+	case "f64":
+		return "double"
 	case "size":
 		return "size_t"
 	case "char":
 		return "char"
 	case "const_char":
 		return "const char *"
+	case "const_void":
+		return "const void *"
 	}
 	return "aperture_" + typeName
+}
+
+// fieldDoc describes a field, and says since when it is there if the struct is older.
+func fieldDoc(f *Field) string {
+	if f.Since == "" {
+		return f.Doc
+	}
+	return strings.TrimSpace(f.Doc) + " Since " + f.Since + "."
+}
+
+// isPointer says whether a field is an address.
+func isPointer(f *Field) bool {
+	return f.Pointer || f.Type == "const_char" || f.Type == "const_void"
 }
 
 func cField(d *Description, f *Field) string {
 	switch {
 	case f.Pointer:
 		return "const " + cType(d, f.Type) + " *" + f.Name
-	case f.Type == "const_char":
-		return "const char *" + f.Name
+	case isPointer(f):
+		return cType(d, f.Type) + f.Name
 	case f.Count > 0:
 		return fmt.Sprintf("%s %s[%d]", cType(d, f.Type), f.Name, f.Count)
 	}
@@ -190,7 +208,7 @@ func cInitializer(d *Description, s *Struct) string {
 		switch nested := d.structNamed(f.Type); {
 		case f.Name == "struct_size":
 			parts = append(parts, "sizeof(aperture_"+s.Name+")")
-		case f.Pointer || d.isHandle(f.Type) || f.Type == "const_char":
+		case isPointer(f) || d.isHandle(f.Type):
 			parts = append(parts, "NULL")
 		case nested != nil:
 			parts = append(parts, cInitializer(d, nested))
@@ -204,8 +222,8 @@ func cInitializer(d *Description, s *Struct) string {
 }
 
 var ctypesNames = map[string]string{
-	"i32": "c_int32", "u32": "c_uint32", "i64": "c_int64", "u64": "c_uint64", "size": "c_size_t", "char": "c_char",
-	"const_char": "c_void_p",
+	"i32": "c_int32", "u32": "c_uint32", "i64": "c_int64", "u64": "c_uint64", "f64": "c_double", "size": "c_size_t",
+	"char": "c_char", "const_char": "c_void_p", "const_void": "c_void_p",
 }
 
 func pyScalar(d *Description, typeName string) string {
@@ -233,10 +251,12 @@ func pyField(d *Description, f *Field) string {
 
 func pyAnnotation(d *Description, f *Field) string {
 	switch {
-	case f.Pointer || f.Type == "const_char":
+	case isPointer(f):
 		return "Optional[int]"
 	case f.Type == "char":
 		return "bytes"
+	case f.Type == "f64":
+		return "float"
 	case d.structNamed(f.Type) != nil:
 		return pascal(f.Type)
 	}
@@ -277,7 +297,7 @@ func nodeType(d *Description, typeName string) string {
 // fieldKind names the plain type of a field, as the tables of bindings and tests do.
 func fieldKind(d *Description, f *Field) string {
 	switch {
-	case f.Pointer || f.Type == "const_char":
+	case isPointer(f):
 		return "pointer"
 	case d.isHandle(f.Type):
 		return "handle"

@@ -206,9 +206,9 @@ type UnreachableError struct {
 // Error returns the reason and its cause.
 func (e *UnreachableError) Error() string {
 	if e.Err == nil {
-		return "no decision: " + e.Reason.String()
+		return "unreachable: " + e.Reason.String()
 	}
-	return "no decision: " + e.Reason.String() + ": " + e.Err.Error()
+	return "unreachable: " + e.Reason.String() + ": " + e.Err.Error()
 }
 
 // Unwrap returns the cause.

@@ -31,6 +31,7 @@ func byKind() map[string]map[string]call {
 		"client": {
 			"client_wait_ready":       func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientWaitReady(h, 0, f) },
 			"client_wait_ready_async": func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientWaitReadyAsync(h, 0, 0, &out, f) },
+			"client_state":            func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientState(h, &number, f) },
 			"client_stats":            func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientStats(h, counted, f) },
 			"client_close":            func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientClose(h, 0, f) },
 			"client_close_async":      func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientCloseAsync(h, 0, 0, &out, f) },
@@ -39,6 +40,24 @@ func byKind() map[string]map[string]call {
 			},
 			"start_flow_async": func(h host.Handle, f *host.Failure) host.Code {
 				return host.Lib.StartFlowAsync(h, host.ParamsFor("c"), 0, &out, nil, &out, f)
+			},
+			"cache_lookup": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheLookup(h, host.KeysFor("c", "key"), &out, f)
+			},
+			"cache_lookup_async": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheLookupAsync(h, host.KeysFor("c", "key"), 0, &out, &out, f)
+			},
+			"cache_set": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheSet(h, host.EntryFor("c", "key", "value"), f)
+			},
+			"cache_set_async": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheSetAsync(h, host.EntryFor("c", "key", "value"), 0, &out, f)
+			},
+			"cache_delete": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheDelete(h, host.KeyFor("c", "key"), f)
+			},
+			"cache_delete_async": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheDeleteAsync(h, host.KeyFor("c", "key"), 0, &out, f)
 			},
 			"client_completion_fd": func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientCompletionFD(h, &number, f) },
 			"client_poll": func(h host.Handle, f *host.Failure) host.Code {
@@ -54,7 +73,22 @@ func byKind() map[string]map[string]call {
 			"flow_end_async":    func(h host.Handle, f *host.Failure) host.Code { return host.Lib.FlowEndAsync(h, 0, nil, &out, f) },
 			"flow_end_result":   func(h host.Handle, f *host.Failure) host.Code { return host.Lib.FlowEndResult(h, nil, f) },
 			"flow_end_response": func(h host.Handle, f *host.Failure) host.Code { return host.Lib.FlowEndResponse(h, nil, 0, &size, f) },
-			"flow_close":        func(h host.Handle, f *host.Failure) host.Code { return host.Lib.FlowClose(h, f) },
+			"flow_check_response": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.FlowCheckResponse(h, nil, 0, &size, f)
+			},
+			"flow_cache_value": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.FlowCacheValue(h, host.CacheResult, nil, &number, nil, 0, &size, f)
+			},
+			"flow_set_attribute": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.FlowSetAttribute(h, host.IntegerAttribute("tokens", 1), f)
+			},
+			"flow_close": func(h host.Handle, f *host.Failure) host.Code { return host.Lib.FlowClose(h, f) },
+		},
+		"answer": {
+			"cache_answer_value": func(h host.Handle, f *host.Failure) host.Code {
+				return host.Lib.CacheAnswerValue(h, host.CacheResult, nil, &number, nil, 0, &size, f)
+			},
+			"cache_answer_close": func(h host.Handle, f *host.Failure) host.Code { return host.Lib.CacheAnswerClose(h, f) },
 		},
 		"call": {
 			"call_wait": func(h host.Handle, f *host.Failure) host.Code {
@@ -80,9 +114,9 @@ func TestBadHandles(t *testing.T) {
 		"NULL": 0, "one": 1, "all ones": ^host.Handle(0), "an address": host.Handle(uintptr(unsafe.Pointer(host.NewFailure()))),
 		"stale client": staleClient, "stale flow": staleFlow,
 		"next generation": flow + 1<<22, "next slot": flow + 8, "another kind": flow ^ 3<<50, "high bits": flow | 1<<60,
-		"client": client, "flow": flow, "call": pendingCall,
+		"client": client, "flow": flow, "answer": lookedUp(t, local), "call": pendingCall,
 	}
-	functions := 8 + 1 // those of the library, and new_client
+	functions := 8 + 2 // those of the library, new_client, and client_options_from_environment
 	for kind, calls := range byKind() {
 		functions += len(calls)
 		for function, invoke := range calls {
@@ -107,9 +141,10 @@ func TestBadHandles(t *testing.T) {
 func TestHandlesOfAParent(t *testing.T) {
 	host.NoLeak(t)
 	_, client := hanging(t)
-	flow, _ := host.Start(t, host.OpenClient(t, host.OptionsFor("local:")), host.ParamsFor("checkout"))
+	local := host.OpenClient(t, host.OptionsFor("local:"))
+	flow, _ := host.Start(t, local, host.ParamsFor("checkout"))
 	pendingCall := host.StartAsync(t, client, 1, host.Patient(host.ParamsFor("checkout")))
-	own := map[string]host.Handle{"client": client, "flow": flow, "call": pendingCall}
+	own := map[string]host.Handle{"client": client, "flow": flow, "answer": lookedUp(t, local), "call": pendingCall}
 	for kind, calls := range byKind() {
 		for function, invoke := range calls {
 			failed := host.NewFailure()
@@ -128,7 +163,7 @@ func TestBadErrorStructs(t *testing.T) {
 	flow, _ := host.Start(t, client, host.ParamsFor("checkout"))
 	_, remote := hanging(t)
 	pendingCall := host.StartAsync(t, remote, 1, host.Patient(host.ParamsFor("checkout")))
-	live := map[string]host.Handle{"client": client, "flow": flow, "call": pendingCall}
+	live := map[string]host.Handle{"client": client, "flow": flow, "answer": lookedUp(t, client), "call": pendingCall}
 	for kind, calls := range byKind() {
 		for function, invoke := range calls {
 			for _, size := range []uintptr{0, 1, 16, unsafe.Sizeof(host.Failure{}) - 1} {
@@ -142,6 +177,7 @@ func TestBadErrorStructs(t *testing.T) {
 	require.Equal(t, host.ErrorInvalidArgument, host.Lib.NewClient(host.OptionsFor("local:"), &made, &host.Failure{}))
 	require.Zero(t, made)
 	require.Zero(t, host.ReadStats(t, client).FlowsEnded, "a refused call did its work")
+	require.EqualValues(t, 1, host.ReadStats(t, client).CacheCalls, "a refused call did its work")
 
 	larger := struct {
 		host.Failure
@@ -159,8 +195,10 @@ func TestNULLArguments(t *testing.T) {
 	local := host.OpenClient(t, host.OptionsFor("local:"))
 	flow, _ := host.Start(t, local, host.ParamsFor("checkout"))
 	pendingCall := host.StartAsync(t, client, 1, host.Patient(host.ParamsFor("checkout")))
+	answer := lookedUp(t, local)
 	var out, call host.Handle
 	var size uintptr
+	var status int32
 	tests := map[string]struct {
 		invoke func(*host.Failure) host.Code
 		names  string
@@ -185,11 +223,50 @@ func TestNULLArguments(t *testing.T) {
 		"flow_end_async call":        {func(f *host.Failure) host.Code { return host.Lib.FlowEndAsync(flow, 0, nil, nil, f) }, "call"},
 		"flow_end_response length":   {func(f *host.Failure) host.Code { return host.Lib.FlowEndResponse(flow, nil, 0, nil, f) }, "length"},
 		"flow_end_response buffer":   {func(f *host.Failure) host.Code { return host.Lib.FlowEndResponse(flow, nil, 8, &size, f) }, "buffer"},
-		"client_completion_fd fd":    {func(f *host.Failure) host.Code { return host.Lib.ClientCompletionFD(client, nil, f) }, "fd"},
-		"client_poll completions":    {func(f *host.Failure) host.Code { return host.Lib.ClientPoll(client, nil, 1, &size, f) }, "completions"},
-		"client_poll capacity":       {func(f *host.Failure) host.Code { return host.Lib.ClientPoll(client, host.NewCompletion(), 0, &size, f) }, "capacity"},
-		"client_poll count":          {func(f *host.Failure) host.Code { return host.Lib.ClientPoll(client, host.NewCompletion(), 1, nil, f) }, "count"},
-		"call_wait completion":       {func(f *host.Failure) host.Code { return host.Lib.CallWait(pendingCall, 0, nil, f) }, "completion"},
+		"client_state state":         {func(f *host.Failure) host.Code { return host.Lib.ClientState(client, nil, f) }, "state"},
+		"flow_check_response length": {func(f *host.Failure) host.Code { return host.Lib.FlowCheckResponse(flow, nil, 0, nil, f) }, "length"},
+		"flow_check_response buffer": {func(f *host.Failure) host.Code { return host.Lib.FlowCheckResponse(flow, nil, 8, &size, f) }, "buffer"},
+		"flow_cache_value key": {func(f *host.Failure) host.Code {
+			return host.Lib.FlowCacheValue(flow, host.CacheGlobal, nil, &status, nil, 0, &size, f)
+		}, "key"},
+		"flow_cache_value status": {func(f *host.Failure) host.Code {
+			return host.Lib.FlowCacheValue(flow, host.CacheResult, nil, nil, nil, 0, &size, f)
+		}, "status"},
+		"flow_cache_value length": {func(f *host.Failure) host.Code {
+			return host.Lib.FlowCacheValue(flow, host.CacheResult, nil, &status, nil, 0, nil, f)
+		}, "length"},
+		"flow_cache_value buffer": {func(f *host.Failure) host.Code {
+			return host.Lib.FlowCacheValue(flow, host.CacheResult, nil, &status, nil, 8, &size, f)
+		}, "buffer"},
+		"flow_set_attribute attribute": {func(f *host.Failure) host.Code { return host.Lib.FlowSetAttribute(flow, nil, f) }, "attribute"},
+		"cache_lookup keys":            {func(f *host.Failure) host.Code { return host.Lib.CacheLookup(client, nil, &out, f) }, "keys"},
+		"cache_lookup answer":          {func(f *host.Failure) host.Code { return host.Lib.CacheLookup(client, host.KeysFor("c", "k"), nil, f) }, "answer"},
+		"cache_lookup_async keys":      {func(f *host.Failure) host.Code { return host.Lib.CacheLookupAsync(client, nil, 0, &out, &call, f) }, "keys"},
+		"cache_lookup_async answer": {func(f *host.Failure) host.Code {
+			return host.Lib.CacheLookupAsync(client, host.KeysFor("c", "k"), 0, nil, &call, f)
+		}, "answer"},
+		"cache_lookup_async call": {func(f *host.Failure) host.Code {
+			return host.Lib.CacheLookupAsync(client, host.KeysFor("c", "k"), 0, &out, nil, f)
+		}, "call"},
+		"cache_answer_value status": {func(f *host.Failure) host.Code {
+			return host.Lib.CacheAnswerValue(answer, host.CacheResult, nil, nil, nil, 0, &size, f)
+		}, "status"},
+		"cache_set entry":       {func(f *host.Failure) host.Code { return host.Lib.CacheSet(client, nil, f) }, "entry"},
+		"cache_set_async entry": {func(f *host.Failure) host.Code { return host.Lib.CacheSetAsync(client, nil, 0, &call, f) }, "entry"},
+		"cache_set_async call": {func(f *host.Failure) host.Code {
+			return host.Lib.CacheSetAsync(client, host.EntryFor("c", "k", "v"), 0, nil, f)
+		}, "call"},
+		"cache_delete key":       {func(f *host.Failure) host.Code { return host.Lib.CacheDelete(client, nil, f) }, "key"},
+		"cache_delete_async key": {func(f *host.Failure) host.Code { return host.Lib.CacheDeleteAsync(client, nil, 0, &call, f) }, "key"},
+		"cache_delete_async call": {func(f *host.Failure) host.Code {
+			return host.Lib.CacheDeleteAsync(client, host.KeyFor("c", "k"), 0, nil, f)
+		}, "call"},
+		"client_options_from_environment options": {func(f *host.Failure) host.Code { return host.Lib.ClientOptionsFromEnvironment(nil, f) }, "options"},
+		"client_completion_fd fd":                 {func(f *host.Failure) host.Code { return host.Lib.ClientCompletionFD(client, nil, f) }, "fd"},
+		"client_poll completions":                 {func(f *host.Failure) host.Code { return host.Lib.ClientPoll(client, nil, 1, &size, f) }, "completions"},
+		"client_poll capacity":                    {func(f *host.Failure) host.Code { return host.Lib.ClientPoll(client, host.NewCompletion(), 0, &size, f) }, "capacity"},
+		"client_poll count":                       {func(f *host.Failure) host.Code { return host.Lib.ClientPoll(client, host.NewCompletion(), 1, nil, f) }, "count"},
+		"call_wait completion":                    {func(f *host.Failure) host.Code { return host.Lib.CallWait(pendingCall, 0, nil, f) }, "completion"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -202,6 +279,16 @@ func TestNULLArguments(t *testing.T) {
 	require.Equal(t, host.OK, host.Lib.CallCancel(pendingCall, nil), "the call was not taken")
 	host.Take(t, pendingCall)
 	require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil), "the flow was not ended")
+}
+
+// lookedUp returns an answer of the cache, closed at the end of the test.
+func lookedUp(t *testing.T, client host.Handle) host.Handle {
+	t.Helper()
+	var answer host.Handle
+	failed := host.NewFailure()
+	require.Equal(t, host.OK, host.Lib.CacheLookup(client, host.KeysFor("checkout", "key"), &answer, failed), failed.Text())
+	t.Cleanup(func() { host.Lib.CacheAnswerClose(answer, nil) })
+	return answer
 }
 
 // withTail is a struct as a later header may have it.
@@ -239,6 +326,7 @@ func TestStructSizes(t *testing.T) {
 	client := host.OpenClient(t, host.OptionsFor("local:"))
 	remote := host.ReadyClient(t, agent)
 	flow, _ := host.Start(t, client, host.ParamsFor("checkout"))
+	open, _ := host.Start(t, client, host.ParamsFor("checkout"))
 	ended, _ := host.Start(t, client, host.ParamsFor("checkout"))
 	require.Equal(t, host.OK, host.Lib.FlowEnd(ended, nil, nil))
 	keep := func(code host.Code, opened host.Handle) host.Code {
@@ -273,6 +361,21 @@ func TestStructSizes(t *testing.T) {
 	run(sizeCase("completions[0]", host.Completion{}, func(out *host.Completion, f *host.Failure) host.Code {
 		var count uintptr
 		return host.Lib.ClientPoll(client, out, 1, &count, f)
+	}))
+	run(sizeCase("attribute", *host.IntegerAttribute("tokens", 1), func(in *host.Attribute, f *host.Failure) host.Code {
+		return host.Lib.FlowSetAttribute(open, in, f)
+	}))
+	run(sizeCase("keys", *host.KeysFor("checkout", "key"), func(in *host.CacheKeys, f *host.Failure) host.Code {
+		var answer host.Handle
+		got := host.Lib.CacheLookup(client, in, &answer, f)
+		host.Lib.CacheAnswerClose(answer, nil)
+		return got
+	}))
+	run(sizeCase("entry", *host.EntryFor("checkout", "key", "value"), func(in *host.CacheEntry, f *host.Failure) host.Code {
+		return host.Lib.CacheSet(remote, in, f)
+	}))
+	run(sizeCase("key", *host.KeyFor("checkout", "key"), func(in *host.CacheKey, f *host.Failure) host.Code {
+		return host.Lib.CacheDelete(client, in, f)
 	}))
 	call := host.StartAsync(t, remote, 1, host.Patient(host.ParamsFor("checkout")))
 	run(sizeCase("completion", host.Completion{}, func(out *host.Completion, f *host.Failure) host.Code {

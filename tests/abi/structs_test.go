@@ -15,7 +15,8 @@ func TestStructsHaveTheLayoutOfTheHeader(t *testing.T) {
 	mirrors := map[string]any{
 		"text": host.Text{}, "label": host.Label{}, "error": host.Failure{}, "client_options": host.ClientOptions{}, "flow_params": host.FlowParams{},
 		"decision": host.Decision{}, "end_result": host.EndResult{}, "completion": host.Completion{}, "stats": host.Stats{},
-		"process_options": host.ProcessOptions{},
+		"process_options": host.ProcessOptions{}, "attribute": host.Attribute{}, "bytes": host.Text{},
+		"cache_keys": host.CacheKeys{}, "cache_entry": host.CacheEntry{}, "cache_key": host.CacheKey{},
 	}
 	read := host.ReadLayout(t)
 	require.Len(t, mirrors, len(read.Structs))

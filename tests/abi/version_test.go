@@ -27,7 +27,7 @@ func TestEveryCodeHasANameAndADescription(t *testing.T) {
 }
 
 func TestUnknownCodes(t *testing.T) {
-	for _, unknown := range []host.Code{2, 100, host.ErrorForked - 1, -1000, math.MaxInt32, math.MinInt32} {
+	for _, unknown := range []host.Code{2, 100, host.ErrorNoAnswer - 1, -1000, math.MaxInt32, math.MinInt32} {
 		require.Equal(t, "APERTURE_ERROR_UNKNOWN", host.Lib.ErrorName(unknown))
 		require.Equal(t, "There is no such code.", host.Lib.ErrorDescription(unknown))
 	}

@@ -93,6 +93,7 @@ static void run_flows_in_threads(void) {
 static aperture_client parents_client, parents_local;
 static aperture_flow parents_flow;
 static aperture_call parents_call;
+static aperture_cache_answer parents_answer;
 
 /* Calls every function that takes a handle with one of the parent's; each must answer with the code. */
 static void refuse_all(aperture_code expected) {
@@ -105,6 +106,13 @@ static void refuse_all(aperture_code expected) {
     aperture_stats stats = APERTURE_STATS_INIT;
     aperture_flow flow = parents_flow;
     aperture_call call = parents_call;
+    aperture_cache_answer answer = parents_answer;
+    aperture_cache_keys keys = APERTURE_CACHE_KEYS_INIT;
+    aperture_cache_entry entry = APERTURE_CACHE_ENTRY_INIT;
+    aperture_cache_key key = APERTURE_CACHE_KEY_INIT;
+    aperture_attribute attribute = APERTURE_ATTRIBUTE_INIT;
+    aperture_lookup_status status = 7;
+    aperture_connection_state state = 7;
     int32_t number = 7;
     size_t length = 0;
     char buffer[16];
@@ -115,6 +123,7 @@ static void refuse_all(aperture_code expected) {
     } answers[] = {
         {"aperture_client_wait_ready", aperture_client_wait_ready(parents_client, HOUR, &error)},
         {"aperture_client_wait_ready_async", aperture_client_wait_ready_async(parents_client, HOUR, 1, &call, &error)},
+        {"aperture_client_state", aperture_client_state(parents_client, &state, &error)},
         {"aperture_client_stats", aperture_client_stats(parents_client, &stats, &error)},
         {"aperture_client_close", aperture_client_close(parents_client, 0, &error)},
         {"aperture_client_close_async", aperture_client_close_async(parents_client, 0, 1, &call, &error)},
@@ -130,6 +139,23 @@ static void refuse_all(aperture_code expected) {
         {"aperture_flow_end_result", aperture_flow_end_result(parents_flow, &result, &error)},
         {"aperture_flow_end_response",
          aperture_flow_end_response(parents_flow, buffer, sizeof buffer, &length, &error)},
+        {"aperture_flow_check_response",
+         aperture_flow_check_response(parents_flow, buffer, sizeof buffer, &length, &error)},
+        {"aperture_flow_cache_value",
+         aperture_flow_cache_value(parents_flow, APERTURE_CACHE_RESULT, NULL, &status, buffer, sizeof buffer, &length,
+                                   &error)},
+        {"aperture_flow_set_attribute", aperture_flow_set_attribute(parents_flow, &attribute, &error)},
+        {"aperture_cache_answer_value",
+         aperture_cache_answer_value(parents_answer, APERTURE_CACHE_RESULT, NULL, &status, buffer, sizeof buffer,
+                                     &length, &error)},
+        {"aperture_cache_answer_close", aperture_cache_answer_close(parents_answer, &error)},
+        {"aperture_cache_lookup", aperture_cache_lookup(parents_client, &keys, &answer, &error)},
+        {"aperture_cache_lookup_async",
+         aperture_cache_lookup_async(parents_client, &keys, 1, &answer, &call, &error)},
+        {"aperture_cache_set", aperture_cache_set(parents_client, &entry, &error)},
+        {"aperture_cache_set_async", aperture_cache_set_async(parents_client, &entry, 1, &call, &error)},
+        {"aperture_cache_delete", aperture_cache_delete(parents_client, &key, &error)},
+        {"aperture_cache_delete_async", aperture_cache_delete_async(parents_client, &key, 1, &call, &error)},
         {"aperture_flow_close", aperture_flow_close(parents_flow, &error)},
         {"aperture_client_completion_fd", aperture_client_completion_fd(parents_client, &number, &error)},
         {"aperture_client_poll", aperture_client_poll(parents_client, &completion, 1, &length, &error)},
@@ -146,7 +172,8 @@ static void refuse_all(aperture_code expected) {
         }
     }
     CHECK(error.code == expected && error.message_length > 0);
-    CHECK(flow == NULL && call == NULL && number == -1 && length == 0);
+    CHECK(flow == NULL && call == NULL && answer == NULL && number == -1 && length == 0);
+    CHECK(status == APERTURE_LOOKUP_MISS && state == 0);
 
     /* Nothing was left out but what takes no handle. */
     static const char *const without[] = {
@@ -173,6 +200,17 @@ static void check_refused_for_nothing(aperture_code expected) {
     CHECK(aperture_live_handles() == 0);
     CHECK(aperture_client_stats(NULL, NULL, NULL) == APERTURE_ERROR_INVALID_HANDLE);
     CHECK(is_alone());
+}
+
+/* Returns an answer of the cache of a local engine, which is had at once. */
+static aperture_cache_answer look_up(aperture_client client) {
+    aperture_error error = APERTURE_ERROR_INIT;
+    aperture_cache_keys keys = APERTURE_CACHE_KEYS_INIT;
+    aperture_cache_answer answer;
+    keys.control_point = aperture_text_of("checkout");
+    keys.result_key = aperture_text_of("key");
+    CHECK_OK(aperture_cache_lookup(client, &keys, &answer, &error), error);
+    return answer;
 }
 
 /* ---- Children ---- */
@@ -230,6 +268,7 @@ static void use_in_generations(void *left) {
     }
     run_local_flows();
     parents_flow = start_flow(parents_local, &decision);
+    parents_answer = look_up(parents_local);
     CHECK(aperture_start_flow_async(parents_client, &params, 0, &none, NULL, &parents_call, &error) ==
           APERTURE_PENDING);
     if (--*generations > 0) {
@@ -240,6 +279,7 @@ static void use_in_generations(void *left) {
     CHECK_OK(aperture_call_wait(parents_call, PATIENCE, &completion, &error), error);
     finish_flow(completion.flow);
     finish_flow(parents_flow);
+    CHECK_OK(aperture_cache_answer_close(parents_answer, &error), error);
     close_client(parents_local);
     close_client(parents_client);
     CHECK(aperture_live_handles() == 0);
@@ -569,6 +609,7 @@ int main(int argc, char **argv) {
     parents_local = client_for("local:");
     CHECK_OK(aperture_client_wait_ready(parents_client, PATIENCE, &error), error);
     parents_flow = start_flow(parents_client, &decision);
+    parents_answer = look_up(parents_local);
     CHECK(aperture_start_flow_async(parents_client, &params, 0, &flow, NULL, &parents_call, &error) ==
           APERTURE_PENDING);
 
@@ -596,6 +637,7 @@ int main(int argc, char **argv) {
     CHECK(completion.code == APERTURE_OK);
     finish_flow(completion.flow);
     finish_flow(parents_flow);
+    CHECK_OK(aperture_cache_answer_close(parents_answer, &error), error);
     aperture_stats stats = APERTURE_STATS_INIT;
     uint64_t flows = (uint64_t)atomic_load(&remote_flows) + 2;
     CHECK_OK(aperture_client_stats(parents_client, &stats, &error), error);

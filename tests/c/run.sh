@@ -35,7 +35,7 @@ cxx c++17 header_cxx tests/c/header.cc
 run header_cxx
 c c11 layout_test tests/layout/layout_test.c
 run layout_test
-host_tests flow stack threads memory exit fork signal limits coroutine
+host_tests flow environment stack threads memory exit fork signal limits coroutine
 c c99 checkout examples/c/checkout.c
 check "checkout on the policies" checkout_table
 check "checkout with an agent that is down" checkout_down

@@ -13,7 +13,7 @@ import (
 
 // objects are a handle of each kind, on which every function works.
 type objects struct {
-	client, flow, call host.Handle
+	client, flow, call, answer host.Handle
 }
 
 // open makes them.
@@ -22,7 +22,10 @@ func (c *child) open() objects {
 	client := host.ReadyClient(c.T, agent)
 	flow, _ := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
 	agent.Set(fakeagent.Behaviour{InFlight: 1, Check: fakeagent.Trouble{Hang: true}})
-	return objects{client, flow, host.StartAsync(c.T, client, 1, host.Patient(host.ParamsFor("checkout")))}
+	var answer host.Handle
+	require.Equal(c, host.OK, host.Lib.CacheLookup(client, host.KeysFor("checkout", "key"), &answer, nil))
+	c.Cleanup(func() { host.Lib.CacheAnswerClose(answer, nil) })
+	return objects{client, flow, host.StartAsync(c.T, client, 1, host.Patient(host.ParamsFor("checkout"))), answer}
 }
 
 // functions calls each function that has an error struct, with arguments with which it succeeds.
@@ -35,6 +38,10 @@ var functions = map[string]func(o objects, out, call *host.Handle, f *host.Failu
 	},
 	"aperture_client_wait_ready_async": func(o objects, _, call *host.Handle, f *host.Failure) host.Code {
 		return host.Lib.ClientWaitReadyAsync(o.client, int64(host.Soon), 2, call, f)
+	},
+	"aperture_client_state": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		var state int32
+		return host.Lib.ClientState(o.client, &state, f)
 	},
 	"aperture_client_stats": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
 		return host.Lib.ClientStats(o.client, &host.Stats{StructSize: unsafe.Sizeof(host.Stats{})}, f)
@@ -78,6 +85,45 @@ var functions = map[string]func(o objects, out, call *host.Handle, f *host.Failu
 	"aperture_flow_end_response": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
 		var length uintptr
 		return host.Lib.FlowEndResponse(o.flow, nil, 0, &length, f)
+	},
+	"aperture_flow_check_response": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		var buffer [4096]byte
+		var length uintptr
+		return host.Lib.FlowCheckResponse(o.flow, &buffer[0], uintptr(len(buffer)), &length, f)
+	},
+	"aperture_flow_cache_value": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		var status int32
+		var length uintptr
+		return host.Lib.FlowCacheValue(o.flow, host.CacheResult, nil, &status, nil, 0, &length, f)
+	},
+	"aperture_flow_set_attribute": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.FlowSetAttribute(o.flow, host.IntegerAttribute("tokens", 1), f)
+	},
+	"aperture_cache_lookup": func(o objects, out, _ *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheLookup(o.client, host.KeysFor("checkout", "key"), out, f)
+	},
+	"aperture_cache_lookup_async": func(o objects, out, call *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheLookupAsync(o.client, host.KeysFor("checkout", "key"), 2, out, call, f)
+	},
+	"aperture_cache_answer_value": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		var status int32
+		var length uintptr
+		return host.Lib.CacheAnswerValue(o.answer, host.CacheResult, nil, &status, nil, 0, &length, f)
+	},
+	"aperture_cache_answer_close": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheAnswerClose(o.answer, f)
+	},
+	"aperture_cache_set": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheSet(o.client, host.EntryFor("checkout", "key", "value"), f)
+	},
+	"aperture_cache_set_async": func(o objects, _, call *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheSetAsync(o.client, host.EntryFor("checkout", "key", "value"), 2, call, f)
+	},
+	"aperture_cache_delete": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheDelete(o.client, host.KeyFor("checkout", "key"), f)
+	},
+	"aperture_cache_delete_async": func(o objects, _, call *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.CacheDeleteAsync(o.client, host.KeyFor("checkout", "key"), 2, call, f)
 	},
 	"aperture_flow_close": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
 		return host.Lib.FlowClose(o.flow, f)
@@ -151,10 +197,11 @@ func (c *child) failsOnce(invoke func(o objects, out, call *host.Handle, f *host
 	require.Zero(c, call)
 
 	code := invoke(o, &out, &call, failed)
-	require.Contains(c, []host.Code{host.OK, host.Pending}, code, failed.Text())
+	require.Contains(c, []host.Code{host.OK, host.Pending, host.ErrorNoAnswer}, code, failed.Text())
 	if out != 0 {
 		c.Cleanup(func() {
 			host.Lib.FlowClose(out, nil)
+			host.Lib.CacheAnswerClose(out, nil)
 			host.Lib.ClientClose(out, 0, nil)
 		})
 	}
@@ -164,5 +211,6 @@ func (c *child) failsOnce(invoke func(o objects, out, call *host.Handle, f *host
 		if done.Flow != o.flow {
 			host.Lib.FlowClose(done.Flow, nil)
 		}
+		host.Lib.CacheAnswerClose(done.Answer, nil)
 	}
 }

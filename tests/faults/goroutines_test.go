@@ -21,14 +21,22 @@ func goroutineCases() map[string]fault {
 		"capi.close.client":    {run: closeThatPanicsCloses},
 
 		// The waiting call.
-		"capi.start_flow":          {run: asyncStartCompletes},
-		"capi.start_flow.admitted": {trace: "main.(*session).startPending", run: asyncFlowIsEnded},
-		"capi.flow_end":            {run: asyncEndGivesBack},
-		"capi.flow_end.cancel":     {run: cancelledEndCompletes},
-		"capi.wait_ready":          {run: asyncWaitReadyCompletes},
-		"capi.close":               {run: asyncCloseCompletes},
-		"agent.call.end":           {run: closeEndsCalls},
-		"agent.wait.end":           {run: closeEndsWaits},
+		"capi.start_flow":            {run: asyncStartCompletes},
+		"capi.start_flow.admitted":   {trace: "main.(*session).startPending", run: asyncFlowIsEnded},
+		"capi.flow_end":              {run: asyncEndGivesBack},
+		"capi.flow_end.cancel":       {run: cancelledEndCompletes},
+		"capi.wait_ready":            {run: asyncWaitReadyCompletes},
+		"capi.cache_lookup":          {run: asyncLookupCompletes},
+		"capi.cache_lookup.answered": {trace: "main.(*session).lookupPending", run: asyncLookupCompletes},
+		"capi.cache_set": {run: asyncCacheCallCompletes(func(client host.Handle, call *host.Handle) host.Code {
+			return host.Lib.CacheSetAsync(client, host.EntryFor("checkout", "key", "value"), 7, call, nil)
+		})},
+		"capi.cache_delete": {run: asyncCacheCallCompletes(func(client host.Handle, call *host.Handle) host.Code {
+			return host.Lib.CacheDeleteAsync(client, host.KeyFor("checkout", "key"), 7, call, nil)
+		})},
+		"capi.close":     {run: asyncCloseCompletes},
+		"agent.call.end": {run: closeEndsCalls},
+		"agent.wait.end": {run: closeEndsWaits},
 
 		// Nobody waits.
 		"capi.take_back":         {armed: "capi.hand_out:1,capi.take_back:1", run: blockingFlowIsEnded},
@@ -124,6 +132,31 @@ func asyncStartCompletes(c *child) {
 	require.EqualValues(c, 7, done.Tag)
 	require.Zero(c, done.Flow)
 	require.Zero(c, host.ReadStats(c.T, client).CallsPending)
+}
+
+func asyncLookupCompletes(c *child) {
+	var answer host.Handle
+	asyncCacheCallCompletes(func(client host.Handle, call *host.Handle) host.Code {
+		return host.Lib.CacheLookupAsync(client, host.KeysFor("checkout", "key"), 7, &answer, call, nil)
+	})(c)
+	require.Zero(c, answer)
+}
+
+// asyncCacheCallCompletes makes a call to the cache that panics.
+func asyncCacheCallCompletes(invoke func(client host.Handle, call *host.Handle) host.Code) func(*child) {
+	return func(c *child) {
+		client := host.ReadyClient(c.T, c.agentWithTokens())
+		before := host.Lib.LiveHandles()
+		c.arm()
+		var call host.Handle
+		require.Equal(c, host.Pending, invoke(client, &call))
+		done := host.Take(c.T, call)
+		require.Equal(c, host.ErrorInternal, done.Code)
+		require.Contains(c, done.Text(), "panic")
+		require.Zero(c, done.Answer)
+		require.EqualValues(c, 7, done.Tag)
+		require.Equal(c, before, host.Lib.LiveHandles())
+	}
 }
 
 func asyncFlowIsEnded(c *child) {

@@ -32,24 +32,38 @@ type Library struct {
 	ProtectSignalHandlers  func(*Failure) Code
 	CloseClientsWithThread func(*Failure) Code
 
-	NewClient            func(*ClientOptions, *Handle, *Failure) Code
-	ClientWaitReady      func(Handle, int64, *Failure) Code
-	ClientWaitReadyAsync func(Handle, int64, uint64, *Handle, *Failure) Code
-	ClientStats          func(Handle, *Stats, *Failure) Code
-	ClientClose          func(Handle, int64, *Failure) Code
-	ClientCloseAsync     func(Handle, int64, uint64, *Handle, *Failure) Code
+	ClientOptionsFromEnvironment func(*ClientOptions, *Failure) Code
+	NewClient                    func(*ClientOptions, *Handle, *Failure) Code
+	ClientWaitReady              func(Handle, int64, *Failure) Code
+	ClientWaitReadyAsync         func(Handle, int64, uint64, *Handle, *Failure) Code
+	ClientState                  func(Handle, *int32, *Failure) Code
+	ClientStats                  func(Handle, *Stats, *Failure) Code
+	ClientClose                  func(Handle, int64, *Failure) Code
+	ClientCloseAsync             func(Handle, int64, uint64, *Handle, *Failure) Code
 
-	StartFlow       func(Handle, *FlowParams, *Handle, *Decision, *Failure) Code
-	StartFlowAsync  func(Handle, *FlowParams, uint64, *Handle, *Decision, *Handle, *Failure) Code
-	FlowShouldRun   func(Handle, *int32, *Failure) Code
-	FlowDecision    func(Handle, *Decision, *Failure) Code
-	FlowError       func(Handle, *Failure, *Failure) Code
-	FlowSetStatus   func(Handle, int32, *Failure) Code
-	FlowEnd         func(Handle, *EndResult, *Failure) Code
-	FlowEndAsync    func(Handle, uint64, *EndResult, *Handle, *Failure) Code
-	FlowEndResult   func(Handle, *EndResult, *Failure) Code
-	FlowEndResponse func(Handle, *byte, uintptr, *uintptr, *Failure) Code
-	FlowClose       func(Handle, *Failure) Code
+	StartFlow         func(Handle, *FlowParams, *Handle, *Decision, *Failure) Code
+	StartFlowAsync    func(Handle, *FlowParams, uint64, *Handle, *Decision, *Handle, *Failure) Code
+	FlowShouldRun     func(Handle, *int32, *Failure) Code
+	FlowDecision      func(Handle, *Decision, *Failure) Code
+	FlowError         func(Handle, *Failure, *Failure) Code
+	FlowCheckResponse func(Handle, *byte, uintptr, *uintptr, *Failure) Code
+	FlowCacheValue    func(Handle, int32, *Text, *int32, *byte, uintptr, *uintptr, *Failure) Code
+	FlowSetAttribute  func(Handle, *Attribute, *Failure) Code
+	FlowSetStatus     func(Handle, int32, *Failure) Code
+	FlowEnd           func(Handle, *EndResult, *Failure) Code
+	FlowEndAsync      func(Handle, uint64, *EndResult, *Handle, *Failure) Code
+	FlowEndResult     func(Handle, *EndResult, *Failure) Code
+	FlowEndResponse   func(Handle, *byte, uintptr, *uintptr, *Failure) Code
+	FlowClose         func(Handle, *Failure) Code
+
+	CacheLookup      func(Handle, *CacheKeys, *Handle, *Failure) Code
+	CacheLookupAsync func(Handle, *CacheKeys, uint64, *Handle, *Handle, *Failure) Code
+	CacheAnswerValue func(Handle, int32, *Text, *int32, *byte, uintptr, *uintptr, *Failure) Code
+	CacheAnswerClose func(Handle, *Failure) Code
+	CacheSet         func(Handle, *CacheEntry, *Failure) Code
+	CacheSetAsync    func(Handle, *CacheEntry, uint64, *Handle, *Failure) Code
+	CacheDelete      func(Handle, *CacheKey, *Failure) Code
+	CacheDeleteAsync func(Handle, *CacheKey, uint64, *Handle, *Failure) Code
 
 	ClientCompletionFD func(Handle, *int32, *Failure) Code
 	ClientPoll         func(Handle, *Completion, uintptr, *uintptr, *Failure) Code
@@ -63,35 +77,48 @@ var Lib Library
 // Bindings lists the functions by their names in C.
 func (l *Library) Bindings() map[string]any {
 	return map[string]any{
-		"aperture_version":                   &l.Version,
-		"aperture_abi_version":               &l.ABIVersion,
-		"aperture_error_name":                &l.ErrorName,
-		"aperture_error_description":         &l.ErrorDescription,
-		"aperture_live_handles":              &l.LiveHandles,
-		"aperture_configure":                 &l.Configure,
-		"aperture_protect_signal_handlers":   &l.ProtectSignalHandlers,
-		"aperture_close_clients_with_thread": &l.CloseClientsWithThread,
-		"aperture_new_client":                &l.NewClient,
-		"aperture_client_wait_ready":         &l.ClientWaitReady,
-		"aperture_client_wait_ready_async":   &l.ClientWaitReadyAsync,
-		"aperture_client_stats":              &l.ClientStats,
-		"aperture_client_close":              &l.ClientClose,
-		"aperture_client_close_async":        &l.ClientCloseAsync,
-		"aperture_start_flow":                &l.StartFlow,
-		"aperture_start_flow_async":          &l.StartFlowAsync,
-		"aperture_flow_should_run":           &l.FlowShouldRun,
-		"aperture_flow_decision":             &l.FlowDecision,
-		"aperture_flow_error":                &l.FlowError,
-		"aperture_flow_set_status":           &l.FlowSetStatus,
-		"aperture_flow_end":                  &l.FlowEnd,
-		"aperture_flow_end_async":            &l.FlowEndAsync,
-		"aperture_flow_end_result":           &l.FlowEndResult,
-		"aperture_flow_end_response":         &l.FlowEndResponse,
-		"aperture_flow_close":                &l.FlowClose,
-		"aperture_client_completion_fd":      &l.ClientCompletionFD,
-		"aperture_client_poll":               &l.ClientPoll,
-		"aperture_call_wait":                 &l.CallWait,
-		"aperture_call_cancel":               &l.CallCancel,
+		"aperture_version":                         &l.Version,
+		"aperture_abi_version":                     &l.ABIVersion,
+		"aperture_error_name":                      &l.ErrorName,
+		"aperture_error_description":               &l.ErrorDescription,
+		"aperture_live_handles":                    &l.LiveHandles,
+		"aperture_configure":                       &l.Configure,
+		"aperture_protect_signal_handlers":         &l.ProtectSignalHandlers,
+		"aperture_close_clients_with_thread":       &l.CloseClientsWithThread,
+		"aperture_new_client":                      &l.NewClient,
+		"aperture_client_wait_ready":               &l.ClientWaitReady,
+		"aperture_client_wait_ready_async":         &l.ClientWaitReadyAsync,
+		"aperture_client_stats":                    &l.ClientStats,
+		"aperture_client_close":                    &l.ClientClose,
+		"aperture_client_close_async":              &l.ClientCloseAsync,
+		"aperture_start_flow":                      &l.StartFlow,
+		"aperture_start_flow_async":                &l.StartFlowAsync,
+		"aperture_flow_should_run":                 &l.FlowShouldRun,
+		"aperture_flow_decision":                   &l.FlowDecision,
+		"aperture_flow_error":                      &l.FlowError,
+		"aperture_flow_set_status":                 &l.FlowSetStatus,
+		"aperture_flow_end":                        &l.FlowEnd,
+		"aperture_flow_end_async":                  &l.FlowEndAsync,
+		"aperture_flow_end_result":                 &l.FlowEndResult,
+		"aperture_flow_end_response":               &l.FlowEndResponse,
+		"aperture_flow_close":                      &l.FlowClose,
+		"aperture_client_options_from_environment": &l.ClientOptionsFromEnvironment,
+		"aperture_client_state":                    &l.ClientState,
+		"aperture_flow_check_response":             &l.FlowCheckResponse,
+		"aperture_flow_cache_value":                &l.FlowCacheValue,
+		"aperture_flow_set_attribute":              &l.FlowSetAttribute,
+		"aperture_cache_lookup":                    &l.CacheLookup,
+		"aperture_cache_lookup_async":              &l.CacheLookupAsync,
+		"aperture_cache_answer_value":              &l.CacheAnswerValue,
+		"aperture_cache_answer_close":              &l.CacheAnswerClose,
+		"aperture_cache_set":                       &l.CacheSet,
+		"aperture_cache_set_async":                 &l.CacheSetAsync,
+		"aperture_cache_delete":                    &l.CacheDelete,
+		"aperture_cache_delete_async":              &l.CacheDeleteAsync,
+		"aperture_client_completion_fd":            &l.ClientCompletionFD,
+		"aperture_client_poll":                     &l.ClientPoll,
+		"aperture_call_wait":                       &l.CallWait,
+		"aperture_call_cancel":                     &l.CallCancel,
 	}
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -24,6 +25,8 @@ const (
 	ErrorResourceExhausted Code = -10
 	ErrorInternal          Code = -11
 	ErrorForked            Code = -12
+	ErrorAgent             Code = -13
+	ErrorNoAnswer          Code = -14
 )
 
 // The other constants of the header.
@@ -50,6 +53,23 @@ const (
 	CompletionFlowEnd   = 2
 	CompletionWaitReady = 3
 	CompletionClose     = 4
+	CompletionLookup    = 5
+	CompletionSet       = 6
+	CompletionDelete    = 7
+
+	ConnectionConnecting = 1
+	ConnectionReady      = 2
+	ConnectionClosed     = 4
+
+	CacheResult = 0
+	CacheGlobal = 1
+
+	LookupMiss = 0
+	LookupHit  = 1
+
+	AttributeText    = 0
+	AttributeInteger = 1
+	AttributeNumber  = 2
 
 	LogLevelDebug   = -2
 	LogLevelWarning = 0
@@ -90,6 +110,21 @@ type ClientOptions struct {
 	MaxPendingCalls  uint64
 	Insecure         int32
 	TelemetryOff     int32
+
+	CAPem                 Text
+	ClientCertificateFile Text
+	ClientKeyFile         Text
+	ClientCertificatePEM  Text
+	ClientKeyPEM          Text
+	Metadata              *Label
+	MetadataCount         uintptr
+	KeepaliveTimeNS       int64
+	KeepaliveTimeoutNS    int64
+	TelemetryQueue        uint64
+	TelemetryBatch        uint64
+	TelemetryIntervalNS   int64
+	Compression           int32
+	SkipVerify            int32
 }
 
 // FlowParams is an aperture_flow_params.
@@ -101,6 +136,11 @@ type FlowParams struct {
 	CheckTimeoutNS int64
 	RampMode       int32
 	Reserved       uint32
+
+	Baggage             Text
+	ResultCacheKey      Text
+	GlobalCacheKeys     *Text
+	GlobalCacheKeyCount uintptr
 }
 
 // Decision is an aperture_decision.
@@ -132,6 +172,10 @@ type Completion struct {
 	Tag        uint64
 	Call       Handle
 	Flow       Handle
+
+	Answer        Handle
+	MessageLength uint32
+	Message       [460]byte
 }
 
 // Stats is an aperture_stats.
@@ -154,6 +198,52 @@ type Stats struct {
 	SpansQueued              uint64
 	FlowsSanitised           uint64
 	CallsPending             uint64
+	FlowsNeverEnded          uint64
+	CacheCalls               uint64
+	CacheCallsFailed         uint64
+}
+
+// Attribute is an aperture_attribute.
+type Attribute struct {
+	StructSize uintptr
+	Key        Text
+	Kind       int32
+	Reserved   uint32
+	Text       Text
+	Integer    int64
+	Number     float64
+}
+
+// CacheKeys is an aperture_cache_keys.
+type CacheKeys struct {
+	StructSize     uintptr
+	ControlPoint   Text
+	ResultKey      Text
+	GlobalKeys     *Text
+	GlobalKeyCount uintptr
+	TimeoutNS      int64
+}
+
+// CacheEntry is an aperture_cache_entry.
+type CacheEntry struct {
+	StructSize   uintptr
+	ControlPoint Text
+	Key          Text
+	Value        Text // an aperture_bytes has the same shape
+	TtlNS        int64
+	TimeoutNS    int64
+	Scope        int32
+	Reserved     uint32
+}
+
+// CacheKey is an aperture_cache_key.
+type CacheKey struct {
+	StructSize   uintptr
+	ControlPoint Text
+	Key          Text
+	TimeoutNS    int64
+	Scope        int32
+	Reserved     uint32
 }
 
 // TextOf returns a text that lives as long as the struct it is put into.
@@ -202,8 +292,39 @@ func ParamsFor(controlPoint string, pairs ...string) *FlowParams {
 	return params
 }
 
+// KeysFor returns the key of a result to look up, and keys of the global cache.
+func KeysFor(controlPoint, resultKey string, globalKeys ...string) *CacheKeys {
+	keys := make([]Text, len(globalKeys))
+	for i, key := range globalKeys {
+		keys[i] = TextOf(key)
+	}
+	return &CacheKeys{StructSize: unsafe.Sizeof(CacheKeys{}), ControlPoint: TextOf(controlPoint), ResultKey: TextOf(resultKey),
+		GlobalKeys: unsafe.SliceData(keys), GlobalKeyCount: uintptr(len(keys))}
+}
+
+// EntryFor returns a result to store for an hour.
+func EntryFor(controlPoint, key, value string) *CacheEntry {
+	return &CacheEntry{StructSize: unsafe.Sizeof(CacheEntry{}), ControlPoint: TextOf(controlPoint), Key: TextOf(key),
+		Value: TextOf(value), TtlNS: int64(time.Hour)}
+}
+
+// KeyFor returns the key of a result to delete.
+func KeyFor(controlPoint, key string) *CacheKey {
+	return &CacheKey{StructSize: unsafe.Sizeof(CacheKey{}), ControlPoint: TextOf(controlPoint), Key: TextOf(key)}
+}
+
+// IntegerAttribute returns an attribute of a flow.
+func IntegerAttribute(key string, value int64) *Attribute {
+	return &Attribute{StructSize: unsafe.Sizeof(Attribute{}), Key: TextOf(key), Kind: AttributeInteger, Integer: value}
+}
+
 // Text returns the message, up to its terminating NUL.
-func (f *Failure) Text() string {
-	message, _, _ := strings.Cut(string(f.Message[:]), "\x00")
-	return message
+func (f *Failure) Text() string { return upToNUL(f.Message[:]) }
+
+// Text returns the message, up to its terminating NUL.
+func (c *Completion) Text() string { return upToNUL(c.Message[:]) }
+
+func upToNUL(message []byte) string {
+	text, _, _ := strings.Cut(string(message), "\x00")
+	return text
 }

@@ -4,19 +4,39 @@
 package abi
 
 // Version is the version of the library.
-const Version = "0.2.0"
+const Version = "0.3.0"
 
 // ABIVersion is the version of the C ABI.
-const ABIVersion = 2
+const ABIVersion = 3
 
 // Numbers that both sides of the ABI know; the header says what they mean.
 const (
 	DefaultCheckTimeoutNS   = 200000000
 	MaxCheckTimeoutNS       = 86400000000000
 	DefaultFlowEndTimeoutNS = 1000000000
+	DefaultCacheTimeoutNS   = 1000000000
+	MaxCacheValueBytes      = 4000000
+	MaxCacheTtlNS           = 604800000000000
+	MinKeepaliveTimeNS      = 300000000000
 	DefaultCloseTimeoutNS   = 5000000000
 	DefaultMaxPendingCalls  = 65536
 	NoRetryAfter            = -1
+)
+
+// The sizes that the structs had when they came into the ABI. A caller that was compiled then has no larger ones.
+const (
+	SmallestError          = 1024
+	SmallestProcessOptions = 24
+	SmallestClientOptions  = 112
+	SmallestFlowParams     = 56
+	SmallestDecision       = 40
+	SmallestEndResult      = 24
+	SmallestCompletion     = 40
+	SmallestStats          = 144
+	SmallestAttribute      = 64
+	SmallestCacheKeys      = 64
+	SmallestCacheEntry     = 80
+	SmallestCacheKey       = 56
 )
 
 // The kinds of handles.
@@ -25,8 +45,10 @@ const (
 	KindClient = 0 + 1
 	// KindFlow is the kind of an aperture_flow.
 	KindFlow = 1 + 1
+	// KindCacheAnswer is the kind of an aperture_cache_answer.
+	KindCacheAnswer = 2 + 1
 	// KindCall is the kind of an aperture_call.
-	KindCall = 2 + 1
+	KindCall = 3 + 1
 )
 
 // Code is an aperture_code.
@@ -48,6 +70,8 @@ const (
 	ErrorResourceExhausted Code = -10 // The process has no more of something, such as file descriptors.
 	ErrorInternal          Code = -11 // A defect of the library; please report its message.
 	ErrorForked            Code = -12 // The handle belongs to the process that this one was forked from. Make a new client here.
+	ErrorAgent             Code = -13 // The agent answered, with an error about this one cache entry; the message is the agent's.
+	ErrorNoAnswer          Code = -14 // The agent's answer says nothing about this cache entry: it was not asked for, or the flow was rejected before the agent looked.
 )
 
 // DecisionType is an aperture_decision_type.
@@ -112,8 +136,60 @@ type CompletionKind int32
 
 // Which asynchronous call a completion belongs to.
 const (
-	CompletionStartFlow CompletionKind = 1 // aperture_start_flow_async
-	CompletionFlowEnd   CompletionKind = 2 // aperture_flow_end_async
-	CompletionWaitReady CompletionKind = 3 // aperture_client_wait_ready_async
-	CompletionClose     CompletionKind = 4 // aperture_client_close_async
+	CompletionStartFlow   CompletionKind = 1 // aperture_start_flow_async
+	CompletionFlowEnd     CompletionKind = 2 // aperture_flow_end_async
+	CompletionWaitReady   CompletionKind = 3 // aperture_client_wait_ready_async
+	CompletionClose       CompletionKind = 4 // aperture_client_close_async
+	CompletionCacheLookup CompletionKind = 5 // aperture_cache_lookup_async
+	CompletionCacheSet    CompletionKind = 6 // aperture_cache_set_async
+	CompletionCacheDelete CompletionKind = 7 // aperture_cache_delete_async
+)
+
+// ConnectionState is an aperture_connection_state.
+type ConnectionState int32
+
+// How a client's connection to its agent is. An engine in this process is always ready.
+const (
+	ConnectionIdle       ConnectionState = 0 // There is no connection; one will be made at once.
+	ConnectionConnecting ConnectionState = 1 // A connection is being made.
+	ConnectionReady      ConnectionState = 2 // The agent can be asked.
+	ConnectionFailing    ConnectionState = 3 // The last attempt to connect failed; another one follows.
+	ConnectionClosed     ConnectionState = 4 // The client is closed, or is being closed.
+)
+
+// Compression is an aperture_compression.
+type Compression int32
+
+// How the messages to an agent are compressed.
+const (
+	CompressionNone Compression = 0 // Not at all.
+	CompressionGzip Compression = 1 // With gzip.
+)
+
+// CacheScope is an aperture_cache_scope.
+type CacheScope int32
+
+// Which of an agent's caches an entry is in.
+const (
+	CacheResult CacheScope = 0 // The result cache: results of flows, for each control point its own.
+	CacheGlobal CacheScope = 1 // The global cache, which all control points share.
+)
+
+// LookupStatus is an aperture_lookup_status.
+type LookupStatus int32
+
+// Whether the cache had an entry.
+const (
+	LookupMiss LookupStatus = 0 // It had none.
+	LookupHit  LookupStatus = 1 // It had one; its value may be empty.
+)
+
+// AttributeKind is an aperture_attribute_kind.
+type AttributeKind int32
+
+// Which field of an aperture_attribute has its value.
+const (
+	AttributeText    AttributeKind = 0 // text
+	AttributeInteger AttributeKind = 1 // integer
+	AttributeNumber  AttributeKind = 2 // number
 )

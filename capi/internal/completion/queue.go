@@ -17,10 +17,17 @@ import (
 // Completion is the end of a call.
 type Completion struct {
 	Kind abi.CompletionKind
-	Code abi.Code
 	Tag  uint64
-	// Call and Flow are handles. Flow is 0 when there is none.
-	Call, Flow uint64
+	Call uint64 // the handle
+	Outcome
+}
+
+// Outcome is what became of a call.
+type Outcome struct {
+	Code    abi.Code
+	Message string // of an error
+	// Flow and Answer are handles that go to whoever takes the completion, 0 for none.
+	Flow, Answer uint64
 }
 
 // Queue holds the calls of one client. Its methods may be called from several goroutines at once.
@@ -102,7 +109,7 @@ func (c *Call) Cancel() {
 
 // End ends the call; a second End does nothing. It returns false when the queue was closed before: then nobody will take
 // the completion, and what it carries stays with the caller.
-func (c *Call) End(code abi.Code, flow uint64) bool {
+func (c *Call) End(outcome Outcome) bool {
 	q := c.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -110,7 +117,7 @@ func (c *Call) End(code abi.Code, flow uint64) bool {
 		return true // it was cancelled meanwhile, or a panic after its end is reported
 	}
 	q.pending--
-	c.completion.Code, c.completion.Flow = code, flow
+	c.completion.Outcome = outcome
 	switch {
 	case c.waiters > 0:
 		c.state = stateAwaited

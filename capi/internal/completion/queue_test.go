@@ -42,10 +42,10 @@ func TestPollHandsOutCompletionsOldestFirst(t *testing.T) {
 	var out [2]Completion
 	assert.Zero(t, q.Poll(out[:]))
 	for tag := uint64(1); tag <= 3; tag++ {
-		assert.True(t, begin(q, tag).End(abi.OK, 10*tag))
+		assert.True(t, begin(q, tag).End(Outcome{Flow: 10 * tag}))
 	}
 	require.Equal(t, 2, q.Poll(out[:]))
-	assert.Equal(t, Completion{Kind: abi.CompletionStartFlow, Tag: 1, Call: 1001, Flow: 10}, out[0])
+	assert.Equal(t, Completion{Kind: abi.CompletionStartFlow, Tag: 1, Call: 1001, Outcome: Outcome{Flow: 10}}, out[0])
 	assert.Equal(t, uint64(2), out[1].Tag)
 	require.Equal(t, 1, q.Poll(out[:]))
 	assert.Equal(t, uint64(3), out[0].Tag)
@@ -55,15 +55,15 @@ func TestPollHandsOutCompletionsOldestFirst(t *testing.T) {
 func TestDescriptorIsReadableExactlyWhileTheQueueIsNotEmpty(t *testing.T) {
 	q := NewQueue()
 	early := begin(q, 0)
-	early.End(abi.OK, 0)
+	early.End(Outcome{})
 	descriptor := descriptorOf(t, q)
 	assert.True(t, readable(t, descriptor), "a completion that was there before the descriptor")
 	var out [8]Completion
 	q.Poll(out[:])
 	assert.False(t, readable(t, descriptor))
 
-	begin(q, 1).End(abi.OK, 0)
-	begin(q, 2).End(abi.OK, 0)
+	begin(q, 1).End(Outcome{})
+	begin(q, 2).End(Outcome{})
 	assert.True(t, readable(t, descriptor))
 	q.Poll(out[:1])
 	assert.True(t, readable(t, descriptor), "one is left")
@@ -77,7 +77,7 @@ func TestDescriptorIsWrittenOncePerEdgeAndSurvivesAHostThatDrainsIt(t *testing.T
 	var out [8]Completion
 	for round := range 3 {
 		for tag := range uint64(5) {
-			begin(q, tag).End(abi.OK, 0)
+			begin(q, tag).End(Outcome{})
 		}
 		var bytes [16]byte
 		read, err := syscall.Read(descriptor, bytes[:])
@@ -103,10 +103,10 @@ func TestClosingTheHostsDescriptorHurtsNobody(t *testing.T) {
 	descriptor, err := q.Descriptor(false)
 	require.NoError(t, err)
 	require.NoError(t, syscall.Close(descriptor))
-	begin(q, 1).End(abi.OK, 0)
+	begin(q, 1).End(Outcome{})
 	var out [1]Completion
 	assert.Equal(t, 1, q.Poll(out[:]))
-	assert.True(t, func() bool { begin(q, 2).End(abi.OK, 0); return readable(t, descriptorOf(t, q)) }())
+	assert.True(t, func() bool { begin(q, 2).End(Outcome{}); return readable(t, descriptorOf(t, q)) }())
 }
 
 func TestCloseReleasesThePipe(t *testing.T) {
@@ -132,8 +132,8 @@ func TestWaitTakesTheCompletionFromTheQueue(t *testing.T) {
 	q := NewQueue()
 	descriptor := descriptorOf(t, q)
 	call, other := begin(q, 1), begin(q, 2)
-	call.End(abi.OK, 7)
-	other.End(abi.OK, 8)
+	call.End(Outcome{Flow: 7})
+	other.End(Outcome{Flow: 8})
 
 	completion, taken, gone := call.Wait(0)
 	assert.True(t, taken)
@@ -160,7 +160,7 @@ func TestWaitingDirectlyDoesNotDisturbTheDescriptor(t *testing.T) {
 		var taken bool
 		go func() { completion, taken, _ = call.Wait(time.Minute) }()
 		synctest.Wait()
-		call.End(abi.OK, 9)
+		call.End(Outcome{Flow: 9})
 		synctest.Wait()
 		assert.True(t, taken)
 		assert.Equal(t, uint64(9), completion.Flow)
@@ -177,7 +177,7 @@ func TestWaitGivesUpAndTheCallGoesOn(t *testing.T) {
 		assert.False(t, taken)
 		assert.False(t, gone)
 		assert.Equal(t, 100*time.Millisecond, time.Since(start))
-		call.End(abi.OK, 3)
+		call.End(Outcome{Flow: 3})
 		_, taken, _ = call.Wait(0)
 		assert.True(t, taken)
 	})
@@ -203,7 +203,7 @@ func TestOneOfSeveralWaitersGetsTheCompletion(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		call.End(abi.OK, 3)
+		call.End(Outcome{Flow: 3})
 		synctest.Wait()
 		assert.Equal(t, 1, takenCount)
 		assert.Equal(t, 4, goneCount)
@@ -216,7 +216,7 @@ func TestLimitBoundsPendingCalls(t *testing.T) {
 	require.NotNil(t, first)
 	assert.Nil(t, q.Begin(abi.CompletionStartFlow, 0, nil, 1))
 	assert.Equal(t, 1, q.Pending())
-	first.End(abi.OK, 0)
+	first.End(Outcome{})
 	second := q.Begin(abi.CompletionStartFlow, 0, nil, 1)
 	require.NotNil(t, second)
 	second.Forget()
@@ -225,12 +225,12 @@ func TestLimitBoundsPendingCalls(t *testing.T) {
 
 func TestCloseReturnsWhatNobodyTook(t *testing.T) {
 	q := NewQueue()
-	begin(q, 1).End(abi.OK, 5)
+	begin(q, 1).End(Outcome{Flow: 5})
 	late := begin(q, 2)
 	left := q.Close()
 	require.Len(t, left, 1)
 	assert.Equal(t, uint64(5), left[0].Flow)
-	assert.False(t, late.End(abi.OK, 6), "nobody will take it")
+	assert.False(t, late.End(Outcome{Flow: 6}), "nobody will take it")
 	_, taken, gone := late.Wait(0)
 	assert.False(t, taken)
 	assert.True(t, gone)
@@ -272,7 +272,7 @@ func TestNothingIsLostBetweenPollersWaitersAndEnders(t *testing.T) {
 				}
 			})
 		}
-		calls.Go(func() { call.End(abi.OK, tag) })
+		calls.Go(func() { call.End(Outcome{Flow: tag}) })
 	}
 	calls.Wait()
 	close(stop)
@@ -316,7 +316,7 @@ func TestDescriptorsOfOthersAreNotClosedWithTheLentOnes(t *testing.T) {
 	other := descriptorOf(t, q)
 
 	q.CloseLentDescriptors()
-	begin(q, 1).End(abi.OK, 0)
+	begin(q, 1).End(Outcome{})
 	assert.True(t, readable(t, again))
 	assert.True(t, readable(t, other))
 	q.Close()

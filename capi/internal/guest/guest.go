@@ -17,6 +17,7 @@
 //	signals.c       handlers of the host never run on a goroutine's stack
 //	limits.c        the limit of files stays, and what the runtime would die without is looked for before
 //	settings.c      aperture_configure, which a forked child inherits
+//	environment.c   options come from the environment as it is, not as Go has copied it
 //	stack_bounds.c  why a call on a foreign stack is cheap
 //	failure.c       errors of what is answered in C
 //	guest.go        what must be done in Go, right after the runtime has started

@@ -7,13 +7,17 @@ import ctypes
 import enum
 from typing import Any, Dict, List, Optional, Tuple
 
-VERSION = "0.2.0"
-ABI_VERSION = 2
+VERSION = "0.3.0"
+ABI_VERSION = 3
 SONAME = "libaperture.so.0"
 
 DEFAULT_CHECK_TIMEOUT_NS = 200000000
 MAX_CHECK_TIMEOUT_NS = 86400000000000
 DEFAULT_FLOW_END_TIMEOUT_NS = 1000000000
+DEFAULT_CACHE_TIMEOUT_NS = 1000000000
+MAX_CACHE_VALUE_BYTES = 4000000
+MAX_CACHE_TTL_NS = 604800000000000
+MIN_KEEPALIVE_TIME_NS = 300000000000
 DEFAULT_CLOSE_TIMEOUT_NS = 5000000000
 DEFAULT_MAX_PENDING_CALLS = 65536
 NO_RETRY_AFTER = -1
@@ -36,6 +40,8 @@ class Code(enum.IntEnum):
     ERROR_RESOURCE_EXHAUSTED = -10
     ERROR_INTERNAL = -11
     ERROR_FORKED = -12
+    ERROR_AGENT = -13
+    ERROR_NO_ANSWER = -14
 
 
 class DecisionType(enum.IntEnum):
@@ -92,6 +98,48 @@ class CompletionKind(enum.IntEnum):
     COMPLETION_FLOW_END = 2
     COMPLETION_WAIT_READY = 3
     COMPLETION_CLOSE = 4
+    COMPLETION_CACHE_LOOKUP = 5
+    COMPLETION_CACHE_SET = 6
+    COMPLETION_CACHE_DELETE = 7
+
+
+class ConnectionState(enum.IntEnum):
+    """How a client's connection to its agent is. An engine in this process is always ready."""
+
+    CONNECTION_IDLE = 0
+    CONNECTION_CONNECTING = 1
+    CONNECTION_READY = 2
+    CONNECTION_FAILING = 3
+    CONNECTION_CLOSED = 4
+
+
+class Compression(enum.IntEnum):
+    """How the messages to an agent are compressed."""
+
+    COMPRESSION_NONE = 0
+    COMPRESSION_GZIP = 1
+
+
+class CacheScope(enum.IntEnum):
+    """Which of an agent's caches an entry is in."""
+
+    CACHE_RESULT = 0
+    CACHE_GLOBAL = 1
+
+
+class LookupStatus(enum.IntEnum):
+    """Whether the cache had an entry."""
+
+    LOOKUP_MISS = 0
+    LOOKUP_HIT = 1
+
+
+class AttributeKind(enum.IntEnum):
+    """Which field of an aperture_attribute has its value."""
+
+    ATTRIBUTE_TEXT = 0
+    ATTRIBUTE_INTEGER = 1
+    ATTRIBUTE_NUMBER = 2
 
 
 class Text(ctypes.Structure):
@@ -116,6 +164,19 @@ class Label(ctypes.Structure):
     _fields_ = [
         ("key", Text),
         ("value", Text),
+    ]
+
+
+
+class Bytes(ctypes.Structure):
+    """aperture_bytes; include/aperture.h says what its fields mean."""
+
+    data: Optional[int]
+    length: int
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("length", ctypes.c_size_t),
     ]
 
 
@@ -169,6 +230,20 @@ class ClientOptions(ctypes.Structure):
     max_pending_calls: int
     insecure: int
     telemetry_off: int
+    ca_pem: Text
+    client_certificate_file: Text
+    client_key_file: Text
+    client_certificate_pem: Text
+    client_key_pem: Text
+    metadata: Optional[int]
+    metadata_count: int
+    keepalive_time_ns: int
+    keepalive_timeout_ns: int
+    telemetry_queue: int
+    telemetry_batch: int
+    telemetry_interval_ns: int
+    compression: int
+    skip_verify: int
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -181,6 +256,20 @@ class ClientOptions(ctypes.Structure):
         ("max_pending_calls", ctypes.c_uint64),
         ("insecure", ctypes.c_int32),
         ("telemetry_off", ctypes.c_int32),
+        ("ca_pem", Text),
+        ("client_certificate_file", Text),
+        ("client_key_file", Text),
+        ("client_certificate_pem", Text),
+        ("client_key_pem", Text),
+        ("metadata", ctypes.c_void_p),
+        ("metadata_count", ctypes.c_size_t),
+        ("keepalive_time_ns", ctypes.c_int64),
+        ("keepalive_timeout_ns", ctypes.c_int64),
+        ("telemetry_queue", ctypes.c_uint64),
+        ("telemetry_batch", ctypes.c_uint64),
+        ("telemetry_interval_ns", ctypes.c_int64),
+        ("compression", ctypes.c_int32),
+        ("skip_verify", ctypes.c_int32),
     ]
 
 
@@ -195,6 +284,10 @@ class FlowParams(ctypes.Structure):
     check_timeout_ns: int
     ramp_mode: int
     reserved: int
+    baggage: Text
+    result_cache_key: Text
+    global_cache_keys: Optional[int]
+    global_cache_key_count: int
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -204,6 +297,10 @@ class FlowParams(ctypes.Structure):
         ("check_timeout_ns", ctypes.c_int64),
         ("ramp_mode", ctypes.c_int32),
         ("reserved", ctypes.c_uint32),
+        ("baggage", Text),
+        ("result_cache_key", Text),
+        ("global_cache_keys", ctypes.c_void_p),
+        ("global_cache_key_count", ctypes.c_size_t),
     ]
 
 
@@ -261,6 +358,9 @@ class Completion(ctypes.Structure):
     tag: int
     call: int
     flow: int
+    answer: int
+    message_length: int
+    message: bytes
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -269,6 +369,9 @@ class Completion(ctypes.Structure):
         ("tag", ctypes.c_uint64),
         ("call", ctypes.c_uint64),
         ("flow", ctypes.c_uint64),
+        ("answer", ctypes.c_uint64),
+        ("message_length", ctypes.c_uint32),
+        ("message", ctypes.c_char * 460),
     ]
 
 
@@ -294,6 +397,9 @@ class Stats(ctypes.Structure):
     spans_queued: int
     flows_sanitised: int
     calls_pending: int
+    flows_never_ended: int
+    cache_calls: int
+    cache_calls_failed: int
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -314,12 +420,106 @@ class Stats(ctypes.Structure):
         ("spans_queued", ctypes.c_uint64),
         ("flows_sanitised", ctypes.c_uint64),
         ("calls_pending", ctypes.c_uint64),
+        ("flows_never_ended", ctypes.c_uint64),
+        ("cache_calls", ctypes.c_uint64),
+        ("cache_calls_failed", ctypes.c_uint64),
+    ]
+
+
+
+class Attribute(ctypes.Structure):
+    """aperture_attribute; include/aperture.h says what its fields mean."""
+
+    struct_size: int
+    key: Text
+    kind: int
+    reserved: int
+    text: Text
+    integer: int
+    number: float
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("key", Text),
+        ("kind", ctypes.c_int32),
+        ("reserved", ctypes.c_uint32),
+        ("text", Text),
+        ("integer", ctypes.c_int64),
+        ("number", ctypes.c_double),
+    ]
+
+
+
+class CacheKeys(ctypes.Structure):
+    """aperture_cache_keys; include/aperture.h says what its fields mean."""
+
+    struct_size: int
+    control_point: Text
+    result_key: Text
+    global_keys: Optional[int]
+    global_key_count: int
+    timeout_ns: int
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("control_point", Text),
+        ("result_key", Text),
+        ("global_keys", ctypes.c_void_p),
+        ("global_key_count", ctypes.c_size_t),
+        ("timeout_ns", ctypes.c_int64),
+    ]
+
+
+
+class CacheEntry(ctypes.Structure):
+    """aperture_cache_entry; include/aperture.h says what its fields mean."""
+
+    struct_size: int
+    control_point: Text
+    key: Text
+    value: Bytes
+    ttl_ns: int
+    timeout_ns: int
+    scope: int
+    reserved: int
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("control_point", Text),
+        ("key", Text),
+        ("value", Bytes),
+        ("ttl_ns", ctypes.c_int64),
+        ("timeout_ns", ctypes.c_int64),
+        ("scope", ctypes.c_int32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
+
+class CacheKey(ctypes.Structure):
+    """aperture_cache_key; include/aperture.h says what its fields mean."""
+
+    struct_size: int
+    control_point: Text
+    key: Text
+    timeout_ns: int
+    scope: int
+    reserved: int
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("control_point", Text),
+        ("key", Text),
+        ("timeout_ns", ctypes.c_int64),
+        ("scope", ctypes.c_int32),
+        ("reserved", ctypes.c_uint32),
     ]
 
 
 STRUCTS: Dict[str, Any] = {
     "text": Text,
     "label": Label,
+    "bytes": Bytes,
     "error": Error,
     "process_options": ProcessOptions,
     "client_options": ClientOptions,
@@ -328,6 +528,10 @@ STRUCTS: Dict[str, Any] = {
     "end_result": EndResult,
     "completion": Completion,
     "stats": Stats,
+    "attribute": Attribute,
+    "cache_keys": CacheKeys,
+    "cache_entry": CacheEntry,
+    "cache_key": CacheKey,
 }
 
 ENUMS: Dict[str, Any] = {
@@ -338,6 +542,11 @@ ENUMS: Dict[str, Any] = {
     "flow_status": FlowStatus,
     "log_level": LogLevel,
     "completion_kind": CompletionKind,
+    "connection_state": ConnectionState,
+    "compression": Compression,
+    "cache_scope": CacheScope,
+    "lookup_status": LookupStatus,
+    "attribute_kind": AttributeKind,
 }
 
 # Every function: its result and its parameters. Handles are 64-bit numbers; every pointer is a c_void_p, which takes an
@@ -389,6 +598,13 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
             ctypes.c_void_p,  # error
         ],
     ),
+    "aperture_client_options_from_environment": (
+        ctypes.c_int32,
+        [
+            ctypes.c_void_p,  # options
+            ctypes.c_void_p,  # error
+        ],
+    ),
     "aperture_new_client": (
         ctypes.c_int32,
         [
@@ -412,6 +628,14 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
             ctypes.c_int64,  # timeout_ns
             ctypes.c_uint64,  # tag
             ctypes.c_void_p,  # call
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_client_state": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # state
             ctypes.c_void_p,  # error
         ],
     ),
@@ -487,6 +711,37 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
             ctypes.c_void_p,  # error
         ],
     ),
+    "aperture_flow_check_response": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # flow
+            ctypes.c_void_p,  # buffer
+            ctypes.c_size_t,  # capacity
+            ctypes.c_void_p,  # length
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_flow_cache_value": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # flow
+            ctypes.c_int32,  # scope
+            ctypes.c_void_p,  # key
+            ctypes.c_void_p,  # status
+            ctypes.c_void_p,  # buffer
+            ctypes.c_size_t,  # capacity
+            ctypes.c_void_p,  # length
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_flow_set_attribute": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # flow
+            ctypes.c_void_p,  # attribute
+            ctypes.c_void_p,  # error
+        ],
+    ),
     "aperture_flow_set_status": (
         ctypes.c_int32,
         [
@@ -535,6 +790,82 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
         ctypes.c_int32,
         [
             ctypes.c_uint64,  # flow
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_lookup": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # keys
+            ctypes.c_void_p,  # answer
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_lookup_async": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # keys
+            ctypes.c_uint64,  # tag
+            ctypes.c_void_p,  # answer
+            ctypes.c_void_p,  # call
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_answer_value": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # answer
+            ctypes.c_int32,  # scope
+            ctypes.c_void_p,  # key
+            ctypes.c_void_p,  # status
+            ctypes.c_void_p,  # buffer
+            ctypes.c_size_t,  # capacity
+            ctypes.c_void_p,  # length
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_answer_close": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # answer
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_set": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # entry
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_set_async": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # entry
+            ctypes.c_uint64,  # tag
+            ctypes.c_void_p,  # call
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_delete": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # key
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_cache_delete_async": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # key
+            ctypes.c_uint64,  # tag
+            ctypes.c_void_p,  # call
             ctypes.c_void_p,  # error
         ],
     ),

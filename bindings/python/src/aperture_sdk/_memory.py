@@ -109,6 +109,9 @@ class Memory:
             check_timeout_ns,
             1 if ramp_mode else 0,
             0,
+            *(0, 0),  # baggage
+            *(0, 0),  # result_cache_key
+            *(0, 0),  # global_cache_keys
             *texts,
         )
 

@@ -1,0 +1,369 @@
+package main
+
+// #include "aperture.h"
+import "C"
+
+import (
+	"context"
+	"time"
+	"unsafe"
+
+	"github.com/libaperture/libaperture/capi/internal/abi"
+	"github.com/libaperture/libaperture/capi/internal/completion"
+	"github.com/libaperture/libaperture/core"
+	"github.com/libaperture/libaperture/internal/guard"
+)
+
+//export aperture_go_cache_lookup
+func aperture_go_cache_lookup(client C.uint64_t, keys *C.aperture_cache_keys, answer *C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_lookup", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		if err := given("answer", answer); err != nil {
+			return err
+		}
+		wanted, err := cacheKeys(keys)
+		if err != nil {
+			return err
+		}
+		return s.lookup(wanted, answer)
+	})
+}
+
+//export aperture_go_cache_lookup_async
+func aperture_go_cache_lookup_async(client C.uint64_t, keys *C.aperture_cache_keys, tag C.uint64_t, answer *C.uint64_t, call *C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_lookup_async", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		if err := given("answer", answer); err != nil {
+			return err
+		}
+		if err := given("call", call); err != nil {
+			return err
+		}
+		wanted, err := cacheKeys(keys)
+		if err != nil {
+			return err
+		}
+		if s.client.Immediate() {
+			return s.lookup(wanted, answer)
+		}
+		number, err := s.spawnCall(asyncCall{
+			name: "capi.cache_lookup", kind: abi.CompletionCacheLookup, tag: uint64(tag), limit: s.maxPending,
+			run: func(ctx context.Context, pending *completion.Call) { s.lookupPending(ctx, pending, wanted) },
+		})
+		return pend(call, number, err)
+	})
+}
+
+// lookup looks entries up and gives what was found a handle.
+func (s *session) lookup(keys core.CacheKeys, answer *C.uint64_t) error {
+	found, err := s.client.CacheLookup(context.Background(), keys)
+	if err != nil {
+		return err
+	}
+	number, err := answers.Open(&openAnswer{found, s})
+	if err != nil {
+		return err
+	}
+	*answer = C.uint64_t(number)
+	return nil
+}
+
+// lookupPending looks entries up and ends the call with what was found.
+func (s *session) lookupPending(ctx context.Context, pending *completion.Call, keys core.CacheKeys) {
+	found, err := s.client.CacheLookup(ctx, keys)
+	var number uint64
+	seen := false
+	defer func() {
+		if !seen {
+			answers.Close(number)
+		}
+	}()
+	guard.Point("capi.cache_lookup.answered")
+	switch {
+	case ctx.Err() != nil:
+		err = errCancelled
+	case err == nil:
+		number, err = answers.Open(&openAnswer{found, s})
+	}
+	seen = s.endCallWith(pending, completion.Outcome{Answer: number}, err)
+}
+
+//export aperture_go_cache_answer_value
+func aperture_go_cache_answer_value(answer C.uint64_t, scope C.aperture_cache_scope, key *C.aperture_text, status *C.aperture_lookup_status, buffer *C.char, capacity C.size_t, length *C.size_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_answer_value", failure, func() error {
+		return cacheValue(scope, key, status, buffer, capacity, length, func() (cached, error) {
+			found, err := answers.find(answer)
+			if err != nil {
+				return nil, err
+			}
+			return found, nil
+		})
+	})
+}
+
+//export aperture_go_cache_answer_close
+func aperture_go_cache_answer_close(answer C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_answer_close", failure, func() error {
+		if answers.Close(uint64(answer)) == nil {
+			return answers.refuse(answer)
+		}
+		return nil
+	})
+}
+
+// cached is where values of the cache can be read.
+type cached interface {
+	Result() core.CacheValue
+	Global(key string) core.CacheValue
+}
+
+// flowCache is what was looked up with a flow's decision.
+type flowCache struct{ flow *core.Flow }
+
+func (c flowCache) Result() core.CacheValue           { return c.flow.ResultCache() }
+func (c flowCache) Global(key string) core.CacheValue { return c.flow.GlobalCache(key) }
+
+// cacheValue reads the value under a key from what find returns.
+func cacheValue(scope C.aperture_cache_scope, key *C.aperture_text, status *C.aperture_lookup_status, buffer *C.char, capacity C.size_t, length *C.size_t, find func() (cached, error)) error {
+	if err := given("status", status); err != nil {
+		return err
+	}
+	*status = C.APERTURE_LOOKUP_MISS
+	if err := checkBuffer(buffer, capacity, length); err != nil {
+		return err
+	}
+	from, err := find()
+	if err != nil {
+		return err
+	}
+	var value core.CacheValue
+	switch scope {
+	case C.APERTURE_CACHE_RESULT:
+		value = from.Result()
+	case C.APERTURE_CACHE_GLOBAL:
+		if err := given("key", key); err != nil {
+			return err
+		}
+		text, err := cacheKeyText("key", *key)
+		if err != nil {
+			return err
+		}
+		value = from.Global(text)
+	default:
+		return wrongScope("scope", scope)
+	}
+	if value.Err != nil {
+		return value.Err
+	}
+	if value.Hit {
+		*status = C.APERTURE_LOOKUP_HIT
+	}
+	return fill(buffer, capacity, length, value.Value)
+}
+
+//export aperture_go_cache_set
+func aperture_go_cache_set(client C.uint64_t, entry *C.aperture_cache_entry, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_set", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		stored, err := cacheEntry(entry)
+		if err != nil {
+			return err
+		}
+		return s.client.CacheSet(context.Background(), stored)
+	})
+}
+
+//export aperture_go_cache_set_async
+func aperture_go_cache_set_async(client C.uint64_t, entry *C.aperture_cache_entry, tag C.uint64_t, call *C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_set_async", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		stored, err := cacheEntry(entry)
+		if err != nil {
+			return err
+		}
+		return s.changeCache("capi.cache_set", abi.CompletionCacheSet, tag, call, func(ctx context.Context) error {
+			return s.client.CacheSet(ctx, stored)
+		})
+	})
+}
+
+//export aperture_go_cache_delete
+func aperture_go_cache_delete(client C.uint64_t, key *C.aperture_cache_key, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_delete", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		removed, err := cacheKey(key)
+		if err != nil {
+			return err
+		}
+		return s.client.CacheDelete(context.Background(), removed)
+	})
+}
+
+//export aperture_go_cache_delete_async
+func aperture_go_cache_delete_async(client C.uint64_t, key *C.aperture_cache_key, tag C.uint64_t, call *C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_cache_delete_async", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		removed, err := cacheKey(key)
+		if err != nil {
+			return err
+		}
+		return s.changeCache("capi.cache_delete", abi.CompletionCacheDelete, tag, call, func(ctx context.Context) error {
+			return s.client.CacheDelete(ctx, removed)
+		})
+	})
+}
+
+// changeCache is the asynchronous form of what changes the cache.
+func (s *session) changeCache(name string, kind abi.CompletionKind, tag C.uint64_t, call *C.uint64_t, change func(context.Context) error) error {
+	if err := given("call", call); err != nil {
+		return err
+	}
+	if s.client.Immediate() {
+		return change(context.Background())
+	}
+	number, err := s.spawnCall(asyncCall{
+		name: name, kind: kind, tag: uint64(tag), limit: s.maxPending,
+		run: func(ctx context.Context, pending *completion.Call) {
+			err := change(ctx)
+			if err != nil && ctx.Err() != nil {
+				err = errCancelled
+			}
+			s.endCall(pending, 0, err)
+		},
+	})
+	return pend(call, number, err)
+}
+
+// cacheKeys reads which entries to look up.
+func cacheKeys(in *C.aperture_cache_keys) (keys core.CacheKeys, err error) {
+	if err := given("keys", in); err != nil {
+		return keys, err
+	}
+	if err := sized("keys", unsafe.Pointer(in), in.struct_size, abi.SmallestCacheKeys, C.sizeof_aperture_cache_keys); err != nil {
+		return keys, err
+	}
+	if keys.ControlPoint, err = cacheKeyText("keys.control_point", in.control_point); err != nil {
+		return keys, err
+	}
+	if keys.ResultKey, err = cacheKeyText("keys.result_key", in.result_key); err != nil {
+		return keys, err
+	}
+	if keys.GlobalKeys, err = cacheKeyTexts("keys.global_keys", in.global_keys, in.global_key_count); err != nil {
+		return keys, err
+	}
+	keys.Timeout = time.Duration(in.timeout_ns)
+	return keys, nil
+}
+
+// cacheKey reads which entry is meant.
+func cacheKey(in *C.aperture_cache_key) (key core.CacheKey, err error) {
+	if err := given("key", in); err != nil {
+		return key, err
+	}
+	if err := sized("key", unsafe.Pointer(in), in.struct_size, abi.SmallestCacheKey, C.sizeof_aperture_cache_key); err != nil {
+		return key, err
+	}
+	return cacheKeyOf("key", in.control_point, in.key, in.scope, in.reserved, in.timeout_ns)
+}
+
+// cacheEntry reads what to store.
+func cacheEntry(in *C.aperture_cache_entry) (entry core.CacheEntry, err error) {
+	if err := given("entry", in); err != nil {
+		return entry, err
+	}
+	if err := sized("entry", unsafe.Pointer(in), in.struct_size, abi.SmallestCacheEntry, C.sizeof_aperture_cache_entry); err != nil {
+		return entry, err
+	}
+	if entry.CacheKey, err = cacheKeyOf("entry", in.control_point, in.key, in.scope, in.reserved, in.timeout_ns); err != nil {
+		return entry, err
+	}
+	if in.value.data == nil && in.value.length > 0 {
+		return entry, invalidArgument("entry.value: the pointer is NULL but the length is %d", in.value.length)
+	}
+	if in.value.length > core.MaxCacheValueBytes {
+		return entry, invalidArgument("entry.value: has %d bytes; the limit is %d, with its key and control point", in.value.length, core.MaxCacheValueBytes)
+	}
+	entry.Value = C.GoBytes(in.value.data, C.int(in.value.length))
+	entry.TTL = time.Duration(in.ttl_ns)
+	return entry, nil
+}
+
+// cacheKeyOf reads the fields that a key and an entry have in common.
+func cacheKeyOf(name string, controlPoint, key C.aperture_text, scope C.aperture_cache_scope, reserved C.uint32_t, timeoutNS C.int64_t) (read core.CacheKey, err error) {
+	if reserved != 0 {
+		return read, invalidArgument("%s.reserved: is %d; must be 0", name, reserved)
+	}
+	switch scope {
+	case C.APERTURE_CACHE_RESULT:
+		read.Scope = core.ResultCache
+	case C.APERTURE_CACHE_GLOBAL:
+		read.Scope = core.GlobalCache
+	default:
+		return read, wrongScope(name+".scope", scope)
+	}
+	if read.ControlPoint, err = cacheKeyText(name+".control_point", controlPoint); err != nil {
+		return read, err
+	}
+	if read.Key, err = cacheKeyText(name+".key", key); err != nil {
+		return read, err
+	}
+	read.Timeout = time.Duration(timeoutNS)
+	return read, nil
+}
+
+func wrongScope(name string, scope C.aperture_cache_scope) error {
+	return invalidArgument("%s: is %d; must be APERTURE_CACHE_RESULT (0) or APERTURE_CACHE_GLOBAL (1)", name, scope)
+}
+
+// cacheKeyText returns a copy of a key or a control point.
+func cacheKeyText(name string, in C.aperture_text) (string, error) {
+	if err := checkText(name, in); err != nil {
+		return "", err
+	}
+	if in.length > core.MaxRequestBytes {
+		return "", invalidArgument("%s: the length is %d; the limit is %d", name, in.length, core.MaxRequestBytes)
+	}
+	return C.GoStringN(in.data, C.int(in.length)), nil
+}
+
+// cacheKeyTexts returns copies of keys of the global cache.
+func cacheKeyTexts(name string, in *C.aperture_text, count C.size_t) ([]string, error) {
+	switch {
+	case count == 0:
+		return nil, nil
+	case in == nil:
+		return nil, invalidArgument("%s: is NULL but their count is %d", name, count)
+	case count > maxLabels:
+		return nil, invalidArgument("%s: their count is %d; the limit is %d", name, count, maxLabels)
+	}
+	copied := make([]string, count)
+	total := 0
+	for i, one := range unsafe.Slice(in, int(count)) {
+		if total += int(one.length); total > core.MaxRequestBytes {
+			return nil, invalidArgument("%s: have more than %d bytes, the limit of one request", name, core.MaxRequestBytes)
+		}
+		var err error
+		if copied[i], err = cacheKeyText(name, one); err != nil {
+			return nil, err
+		}
+	}
+	return copied, nil
+}
