@@ -1,9 +1,13 @@
 package core
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +62,67 @@ func TestFlowOverTLSWithAnAPIKey(t *testing.T) {
 	}
 	right.ServerName = "agent.example.org"
 	assert.NoError(t, start(t, connect(t, right), patient).Err())
+}
+
+func TestClientCertificates(t *testing.T) {
+	directory := t.TempDir()
+	certificates, err := testcert.Make("127.0.0.1")
+	require.NoError(t, err)
+	require.NoError(t, certificates.Write(directory))
+	other, err := testcert.Make()
+	require.NoError(t, err)
+	config, err := certificates.TLSWithClients()
+	require.NoError(t, err)
+	server := startServer(t, fakeagent.Options{TLS: config})
+	ca, client, key := string(certificates.CA), string(certificates.Client), string(certificates.ClientKey)
+
+	for name, test := range map[string]struct {
+		options Options
+		want    check.UnreachableReason
+	}{
+		"files": {Options{
+			CAFile:         filepath.Join(directory, "ca.pem"),
+			ClientCertFile: filepath.Join(directory, "client.pem"),
+			ClientKeyFile:  filepath.Join(directory, "client-key.pem"),
+		}, check.UnreachableNone},
+		"text":                {Options{CAPEM: ca, ClientCertPEM: client, ClientKeyPEM: key}, check.UnreachableNone},
+		"one text":            {Options{CAPEM: ca, ClientCertPEM: client + key, ClientKeyPEM: client + key}, check.UnreachableNone},
+		"unverified":          {Options{SkipVerify: true, ClientCertPEM: client, ClientKeyPEM: key}, check.UnreachableNone},
+		"none":                {Options{CAPEM: ca}, check.UnreachableMisconfigured},
+		"a server's":          {Options{CAPEM: ca, ClientCertPEM: string(certificates.Server), ClientKeyPEM: string(certificates.ServerKey)}, check.UnreachableMisconfigured},
+		"another authority's": {Options{CAPEM: ca, ClientCertPEM: string(other.Client), ClientKeyPEM: string(other.ClientKey)}, check.UnreachableMisconfigured},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.options.Address = server.Address()
+			client := connect(t, test.options)
+			// The reason of a refusal may come too late to be read, but not every time.
+			require.EventuallyWithT(t, func(c *assert.CollectT) {
+				flow := start(t, client, patient)
+				assert.Equal(c, test.want, flow.UnreachableReason(), "%v", flow.Err())
+			}, generous, time.Millisecond)
+		})
+	}
+}
+
+func TestSkipVerifyTakesAnyCertificateAndSaysSo(t *testing.T) {
+	certificates, err := testcert.Make("elsewhere.example.org")
+	require.NoError(t, err)
+	config, err := certificates.TLS()
+	require.NoError(t, err)
+	names := make(chan string, 1)
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		names <- hello.ServerName
+		return nil, nil
+	}
+	server := startServer(t, fakeagent.Options{TLS: config})
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	client := connect(t, Options{Address: server.Address(), SkipVerify: true, ServerName: "agent.example.org", Logger: logger})
+	require.NoError(t, start(t, client, patient).Err())
+	assert.Equal(t, "agent.example.org", <-names)
+	require.NoError(t, start(t, client, patient).Err())
+	require.NoError(t, client.Close(t.Context()))
+	assert.Equal(t, 1, strings.Count(log.String(), "not verified"), "%s", log.String())
 }
 
 func TestFlowsAcrossARestartOfTheAgent(t *testing.T) {
