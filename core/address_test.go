@@ -143,10 +143,12 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		},
 		"key as path": {Options{ClientCertFile: certificateFile, ClientKeyFile: damagedKey}, "client key file", "as the client key PEM"},
 
-		"flow end timeout":   {Options{FlowEndTimeout: -1}, "flow end timeout", "negative"},
-		"telemetry queue":    {Options{TelemetryQueue: -1}, "telemetry queue", "negative"},
-		"telemetry batch":    {Options{TelemetryBatch: -1}, "telemetry batch", "negative"},
-		"telemetry interval": {Options{TelemetryInterval: -1}, "telemetry interval", "negative"},
+		"compression":          {Options{Compression: 2}, "compression", "CompressionGzip (1)"},
+		"negative compression": {Options{Compression: -1}, "compression", "CompressionGzip (1)"},
+		"flow end timeout":     {Options{FlowEndTimeout: -1}, "flow end timeout", "negative"},
+		"telemetry queue":      {Options{TelemetryQueue: -1}, "telemetry queue", "negative"},
+		"telemetry batch":      {Options{TelemetryBatch: -1}, "telemetry batch", "negative"},
+		"telemetry interval":   {Options{TelemetryInterval: -1}, "telemetry interval", "negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.options.Address = "127.0.0.1:1"

@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
 	"github.com/libaperture/libaperture/tests/testcert"
 )
@@ -123,6 +126,46 @@ func TestSkipVerifyTakesAnyCertificateAndSaysSo(t *testing.T) {
 	require.NoError(t, start(t, client, patient).Err())
 	require.NoError(t, client.Close(t.Context()))
 	assert.Equal(t, 1, strings.Count(log.String(), "not verified"), "%s", log.String())
+}
+
+// writtenConn counts what is written to a connection.
+type writtenConn struct {
+	net.Conn
+	written *atomic.Int64
+}
+
+func (c writtenConn) Write(data []byte) (int, error) {
+	n, err := c.Conn.Write(data)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+func TestCompressionOfFlowsAndSpans(t *testing.T) {
+	server := startServer(t, fakeagent.Options{})
+	labels := map[string]string{"text": strings.Repeat("all work and no play ", 50_000)} // about 1 MB
+	server.Set(fakeagent.Behaviour{Response: &checkv1.CheckResponse{TelemetryFlowLabels: labels}})
+	for compression, most := range map[Compression]int64{CompressionNone: 4_000_000, CompressionGzip: 100_000} {
+		var written atomic.Int64
+		client := connect(t, Options{Address: server.Address(), Insecure: true, Compression: compression,
+			WrapConn: func(conn net.Conn) net.Conn { return writtenConn{conn, &written} }})
+		flow := start(t, client, FlowParams{Labels: labels, CheckTimeout: generous})
+		require.NoError(t, flow.Err())
+		afterCheck := written.Load()
+		_, err := flow.End(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, client.Close(t.Context()))
+		assert.EqualValues(t, 1, client.Stats().SpansExported)
+		exported := written.Load() - afterCheck
+		assert.Less(t, afterCheck, most)
+		assert.Less(t, exported, most)
+		if compression == CompressionNone {
+			assert.Greater(t, afterCheck, int64(1_000_000))
+			assert.Greater(t, exported, int64(1_000_000))
+		}
+	}
+	for _, sent := range server.Recorded().Checks {
+		assert.Equal(t, labels, sent.Request.GetLabels())
+	}
 }
 
 func TestFlowsAcrossARestartOfTheAgent(t *testing.T) {

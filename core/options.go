@@ -39,6 +39,17 @@ const (
 	defaultUserAgent = "libaperture"
 )
 
+// Compression says how messages to the agent are compressed.
+type Compression int32
+
+// The compressions. An agent compresses its answers as the request was.
+const (
+	// CompressionNone sends messages as they are.
+	CompressionNone Compression = iota
+	// CompressionGzip compresses each message with gzip.
+	CompressionGzip
+)
+
 // Options say what a client decides with and how it gets there. The zero value of each field is its default; only
 // Address must be set. With a local address the options of the connection are accepted and have no effect, so that
 // moving between a process and a cluster changes the address and nothing else.
@@ -65,6 +76,9 @@ type Options struct {
 	// SkipVerify speaks TLS with whatever answers: neither the authority nor the name of its certificate is looked at,
 	// which is logged as a warning. CAFile and CAPEM make no sense with it; ServerName is still sent.
 	SkipVerify bool
+	// Compression of all that is sent to the agent, default CompressionNone. It pays for large labels and many spans over
+	// a slow network; a small request grows by it.
+	Compression Compression
 	// UserAgent is put before gRPC's own user agent. The default is "libaperture".
 	UserAgent string
 	// FlowEndTimeout bounds the call that gives back what a flow holds, default DefaultFlowEndTimeout.

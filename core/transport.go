@@ -11,6 +11,7 @@ func (o *Options) agentOptions() (agent.Options, error) {
 	options := agent.Options{
 		APIKey:    o.APIKey,
 		UserAgent: o.UserAgent,
+		Gzip:      o.Compression == CompressionGzip,
 		WrapConn:  o.WrapConn,
 		Logger:    o.Logger,
 	}
@@ -19,6 +20,9 @@ func (o *Options) agentOptions() (agent.Options, error) {
 	}
 	if !printable(o.UserAgent) {
 		return options, &ArgumentError{"user agent", "has characters that cannot be sent; it must be printable ASCII"}
+	}
+	if o.Compression != CompressionNone && o.Compression != CompressionGzip {
+		return options, &ArgumentError{"compression", "is neither CompressionNone (0) nor CompressionGzip (1)"}
 	}
 	var err error
 	options.TLS, err = o.tlsConfig()
