@@ -25,20 +25,11 @@ func open(options *Options) (check.Decider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := options.checkConnection(); err != nil {
-		return nil, err
-	}
-	config, err := options.tlsConfig()
+	agentOptions, err := options.agentOptions()
 	if err != nil {
 		return nil, err
 	}
-	return agent.Open(target, agent.Options{
-		TLS:       config,
-		APIKey:    options.APIKey,
-		UserAgent: options.UserAgent,
-		WrapConn:  options.WrapConn,
-		Logger:    options.Logger,
-	})
+	return agent.Open(target, agentOptions)
 }
 
 // openLocal starts the engine in this process with the policies of a file; without a path there are no policies.

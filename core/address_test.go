@@ -77,7 +77,14 @@ func TestOptionsThatAreRefused(t *testing.T) {
 	}
 	certificates, err := testcert.Make("127.0.0.1")
 	require.NoError(t, err)
+	other, err := testcert.Make("127.0.0.1")
+	require.NoError(t, err)
 	damaged := []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+	damagedKey := "-----BEGIN PRIVATE KEY-----\nczNjcjN0\n-----END PRIVATE KEY-----\n"
+	encryptedKey := strings.ReplaceAll(damagedKey, "PRIVATE", "ENCRYPTED PRIVATE")
+	oldEncryptedKey := "-----BEGIN EC PRIVATE KEY-----\nDEK-Info: AES-256-CBC,00\n\nczNjcjN0\n-----END EC PRIVATE KEY-----\n"
+	certificateFile, keyFile := write("client", certificates.Client), write("client-key", certificates.ClientKey)
+	clientPEM, keyPEM := string(certificates.Client), string(certificates.ClientKey)
 
 	for name, test := range map[string]struct {
 		options  Options
@@ -96,10 +103,52 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"text as CA file":        {Options{CAFile: write("text", []byte("hello"))}, "CA file", "no certificate"},
 		"key as CA file":         {Options{CAFile: write("key", certificates.ServerKey)}, "CA file", "no certificate"},
 		"damaged CA file":        {Options{CAFile: write("damaged", append(certificates.CA, damaged...))}, "CA file", "certificate 2"},
-		"flow end timeout":       {Options{FlowEndTimeout: -1}, "flow end timeout", "negative"},
-		"telemetry queue":        {Options{TelemetryQueue: -1}, "telemetry queue", "negative"},
-		"telemetry batch":        {Options{TelemetryBatch: -1}, "telemetry batch", "negative"},
-		"telemetry interval":     {Options{TelemetryInterval: -1}, "telemetry interval", "negative"},
+		"CA PEM and insecure":    {Options{CAPEM: "x", Insecure: true}, "CA PEM", "insecure"},
+		"CA twice":               {Options{CAPEM: string(certificates.CA), CAFile: "ca.pem"}, "CA PEM", "CA file are both given"},
+		"path as CA PEM":         {Options{CAPEM: "ca.pem"}, "CA PEM", "no certificate"},
+		"damaged CA PEM":         {Options{CAPEM: string(damaged)}, "CA PEM", "certificate 1"},
+		"PEM as CA file":         {Options{CAFile: string(certificates.CA)}, "CA file", "as the CA PEM"},
+		"CA file, unverified":    {Options{CAFile: write("ca", certificates.CA), SkipVerify: true}, "CA file", "not verified"},
+		"CA PEM, unverified":     {Options{CAPEM: string(certificates.CA), SkipVerify: true}, "CA PEM", "not verified"},
+		"unverified, insecure":   {Options{SkipVerify: true, Insecure: true}, "skip verify", "insecure"},
+
+		"client certificate file, insecure": {Options{ClientCertFile: "c", Insecure: true}, "client certificate file", "insecure"},
+		"client key file, insecure":         {Options{ClientKeyFile: "c", Insecure: true}, "client key file", "insecure"},
+		"client certificate PEM, insecure":  {Options{ClientCertPEM: "c", Insecure: true}, "client certificate PEM", "insecure"},
+		"client key PEM, insecure":          {Options{ClientKeyPEM: "c", Insecure: true}, "client key PEM", "insecure"},
+		"client certificate file alone":     {Options{ClientCertFile: "c"}, "client certificate file", "needs the client key file"},
+		"client key file alone":             {Options{ClientKeyFile: "c"}, "client key file", "needs the client certificate file"},
+		"client certificate PEM alone":      {Options{ClientCertPEM: clientPEM}, "client certificate PEM", "needs the client key PEM"},
+		"client key PEM alone":              {Options{ClientKeyPEM: keyPEM}, "client key PEM", "needs the client certificate PEM"},
+		"certificate file and key PEM":      {Options{ClientCertFile: "c", ClientKeyPEM: keyPEM}, "client certificate file", "in the same way"},
+		"client certificate twice": {
+			Options{ClientCertFile: certificateFile, ClientKeyFile: keyFile, ClientCertPEM: clientPEM, ClientKeyPEM: keyPEM},
+			"client certificate PEM", "client certificate file are both given",
+		},
+		"missing client certificate":  {Options{ClientCertFile: filepath.Join(directory, "none"), ClientKeyFile: keyFile}, "client certificate file", "no such file"},
+		"missing client key":          {Options{ClientCertFile: certificateFile, ClientKeyFile: filepath.Join(directory, "none")}, "client key file", "no such file"},
+		"key in place of certificate": {Options{ClientCertPEM: keyPEM, ClientKeyPEM: keyPEM}, "client certificate PEM", "no certificate"},
+		"certificate in place of key": {Options{ClientCertPEM: clientPEM, ClientKeyPEM: clientPEM}, "client key PEM", "no private key"},
+		"damaged client certificate":  {Options{ClientCertPEM: clientPEM + string(damaged), ClientKeyPEM: keyPEM}, "client certificate PEM", "certificate 2"},
+		"damaged client key":          {Options{ClientCertPEM: clientPEM, ClientKeyPEM: damagedKey}, "client key PEM", "is damaged"},
+		"encrypted client key":        {Options{ClientCertPEM: clientPEM, ClientKeyPEM: encryptedKey}, "client key PEM", "encrypted"},
+		"client key encrypted as of old": {
+			Options{ClientCertPEM: clientPEM, ClientKeyPEM: oldEncryptedKey}, "client key PEM", "encrypted",
+		},
+		"key of another certificate": {
+			Options{ClientCertPEM: clientPEM, ClientKeyPEM: string(other.ClientKey)}, "client key PEM", "not the key of the first certificate",
+		},
+		"key of another certificate, in files": {
+			Options{ClientCertFile: certificateFile, ClientKeyFile: write("other-key", other.ClientKey)}, "client key file", "client certificate file",
+		},
+		"key as path": {Options{ClientCertFile: certificateFile, ClientKeyFile: damagedKey}, "client key file", "as the client key PEM"},
+
+		"compression":          {Options{Compression: 2}, "compression", "CompressionGzip (1)"},
+		"negative compression": {Options{Compression: -1}, "compression", "CompressionGzip (1)"},
+		"flow end timeout":     {Options{FlowEndTimeout: -1}, "flow end timeout", "negative"},
+		"telemetry queue":      {Options{TelemetryQueue: -1}, "telemetry queue", "negative"},
+		"telemetry batch":      {Options{TelemetryBatch: -1}, "telemetry batch", "negative"},
+		"telemetry interval":   {Options{TelemetryInterval: -1}, "telemetry interval", "negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.options.Address = "127.0.0.1:1"
@@ -107,6 +156,8 @@ func TestOptionsThatAreRefused(t *testing.T) {
 			argument(t, err, test.argument)
 			assert.ErrorContains(t, err, test.hint)
 			assert.NotContains(t, err.Error(), "s3cr3t")
+			assert.NotContains(t, err.Error(), "czNjcjN0") // the same in base64
+			assert.NotContains(t, err.Error(), "BEGIN PRIVATE KEY")
 		})
 	}
 }

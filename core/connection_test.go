@@ -1,9 +1,15 @@
 package core
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
 	"github.com/libaperture/libaperture/tests/testcert"
 )
@@ -58,6 +65,107 @@ func TestFlowOverTLSWithAnAPIKey(t *testing.T) {
 	}
 	right.ServerName = "agent.example.org"
 	assert.NoError(t, start(t, connect(t, right), patient).Err())
+}
+
+func TestClientCertificates(t *testing.T) {
+	directory := t.TempDir()
+	certificates, err := testcert.Make("127.0.0.1")
+	require.NoError(t, err)
+	require.NoError(t, certificates.Write(directory))
+	other, err := testcert.Make()
+	require.NoError(t, err)
+	config, err := certificates.TLSWithClients()
+	require.NoError(t, err)
+	server := startServer(t, fakeagent.Options{TLS: config})
+	ca, client, key := string(certificates.CA), string(certificates.Client), string(certificates.ClientKey)
+
+	for name, test := range map[string]struct {
+		options Options
+		want    check.UnreachableReason
+	}{
+		"files": {Options{
+			CAFile:         filepath.Join(directory, "ca.pem"),
+			ClientCertFile: filepath.Join(directory, "client.pem"),
+			ClientKeyFile:  filepath.Join(directory, "client-key.pem"),
+		}, check.UnreachableNone},
+		"text":                {Options{CAPEM: ca, ClientCertPEM: client, ClientKeyPEM: key}, check.UnreachableNone},
+		"one text":            {Options{CAPEM: ca, ClientCertPEM: client + key, ClientKeyPEM: client + key}, check.UnreachableNone},
+		"unverified":          {Options{SkipVerify: true, ClientCertPEM: client, ClientKeyPEM: key}, check.UnreachableNone},
+		"none":                {Options{CAPEM: ca}, check.UnreachableMisconfigured},
+		"a server's":          {Options{CAPEM: ca, ClientCertPEM: string(certificates.Server), ClientKeyPEM: string(certificates.ServerKey)}, check.UnreachableMisconfigured},
+		"another authority's": {Options{CAPEM: ca, ClientCertPEM: string(other.Client), ClientKeyPEM: string(other.ClientKey)}, check.UnreachableMisconfigured},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.options.Address = server.Address()
+			client := connect(t, test.options)
+			// The reason of a refusal may come too late to be read, but not every time.
+			require.EventuallyWithT(t, func(c *assert.CollectT) {
+				flow := start(t, client, patient)
+				assert.Equal(c, test.want, flow.UnreachableReason(), "%v", flow.Err())
+			}, generous, time.Millisecond)
+		})
+	}
+}
+
+func TestSkipVerifyTakesAnyCertificateAndSaysSo(t *testing.T) {
+	certificates, err := testcert.Make("elsewhere.example.org")
+	require.NoError(t, err)
+	config, err := certificates.TLS()
+	require.NoError(t, err)
+	names := make(chan string, 1)
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		names <- hello.ServerName
+		return nil, nil
+	}
+	server := startServer(t, fakeagent.Options{TLS: config})
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	client := connect(t, Options{Address: server.Address(), SkipVerify: true, ServerName: "agent.example.org", Logger: logger})
+	require.NoError(t, start(t, client, patient).Err())
+	assert.Equal(t, "agent.example.org", <-names)
+	require.NoError(t, start(t, client, patient).Err())
+	require.NoError(t, client.Close(t.Context()))
+	assert.Equal(t, 1, strings.Count(log.String(), "not verified"), "%s", log.String())
+}
+
+// writtenConn counts what is written to a connection.
+type writtenConn struct {
+	net.Conn
+	written *atomic.Int64
+}
+
+func (c writtenConn) Write(data []byte) (int, error) {
+	n, err := c.Conn.Write(data)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+func TestCompressionOfFlowsAndSpans(t *testing.T) {
+	server := startServer(t, fakeagent.Options{})
+	labels := map[string]string{"text": strings.Repeat("all work and no play ", 50_000)} // about 1 MB
+	server.Set(fakeagent.Behaviour{Response: &checkv1.CheckResponse{TelemetryFlowLabels: labels}})
+	for compression, most := range map[Compression]int64{CompressionNone: 4_000_000, CompressionGzip: 100_000} {
+		var written atomic.Int64
+		client := connect(t, Options{Address: server.Address(), Insecure: true, Compression: compression,
+			WrapConn: func(conn net.Conn) net.Conn { return writtenConn{conn, &written} }})
+		flow := start(t, client, FlowParams{Labels: labels, CheckTimeout: generous})
+		require.NoError(t, flow.Err())
+		afterCheck := written.Load()
+		_, err := flow.End(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, client.Close(t.Context()))
+		assert.EqualValues(t, 1, client.Stats().SpansExported)
+		exported := written.Load() - afterCheck
+		assert.Less(t, afterCheck, most)
+		assert.Less(t, exported, most)
+		if compression == CompressionNone {
+			assert.Greater(t, afterCheck, int64(1_000_000))
+			assert.Greater(t, exported, int64(1_000_000))
+		}
+	}
+	for _, sent := range server.Recorded().Checks {
+		assert.Equal(t, labels, sent.Request.GetLabels())
+	}
 }
 
 func TestFlowsAcrossARestartOfTheAgent(t *testing.T) {

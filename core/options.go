@@ -1,13 +1,8 @@
 package core
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 )
 
@@ -44,6 +39,17 @@ const (
 	defaultUserAgent = "libaperture"
 )
 
+// Compression says how messages to the agent are compressed.
+type Compression int32
+
+// The compressions. An agent compresses its answers as the request was.
+const (
+	// CompressionNone sends messages as they are.
+	CompressionNone Compression = iota
+	// CompressionGzip compresses each message with gzip.
+	CompressionGzip
+)
+
 // Options say what a client decides with and how it gets there. The zero value of each field is its default; only
 // Address must be set. With a local address the options of the connection are accepted and have no effect, so that
 // moving between a process and a cluster changes the address and nothing else.
@@ -53,12 +59,26 @@ type Options struct {
 	Address string
 	// APIKey is sent as x-api-key metadata on every call. Empty sends none. It must be printable ASCII.
 	APIKey string
-	// Insecure speaks plaintext. The default is TLS.
+	// Insecure speaks plaintext. The default is TLS. The options about TLS, from CAFile to SkipVerify, make no sense
+	// with it and are refused. Certificates and keys are read once, by NewClient.
 	Insecure bool
 	// CAFile is a PEM file with the certificate authorities to trust instead of the system's.
 	CAFile string
+	// CAPEM is what CAFile names, as text. One of the two may be given.
+	CAPEM string
 	// ServerName is the name that the agent's certificate must be for, instead of the host of Address.
 	ServerName string
+	// ClientCertFile is a PEM file with the certificate that the client shows to the agent, followed by those that
+	// lead to its authority. ClientKeyFile is a PEM file with its private key, not encrypted. Both are given, or none.
+	ClientCertFile, ClientKeyFile string
+	// ClientCertPEM and ClientKeyPEM are what ClientCertFile and ClientKeyFile name, as text, and are given instead.
+	ClientCertPEM, ClientKeyPEM string
+	// SkipVerify speaks TLS with whatever answers: neither the authority nor the name of its certificate is looked at,
+	// which is logged as a warning. CAFile and CAPEM make no sense with it; ServerName is still sent.
+	SkipVerify bool
+	// Compression of all that is sent to the agent, default CompressionNone. It pays for large labels and many spans over
+	// a slow network; a small request grows by it.
+	Compression Compression
 	// UserAgent is put before gRPC's own user agent. The default is "libaperture".
 	UserAgent string
 	// FlowEndTimeout bounds the call that gives back what a flow holds, default DefaultFlowEndTimeout.
@@ -104,72 +124,6 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// checkConnection finds mistakes in the options of a connection to an agent.
-func (o *Options) checkConnection() error {
-	if !printable(o.APIKey) {
-		return &ArgumentError{"API key", "has characters that cannot be sent; it must be printable ASCII, without line breaks"}
-	}
-	if !printable(o.UserAgent) {
-		return &ArgumentError{"user agent", "has characters that cannot be sent; it must be printable ASCII"}
-	}
-	if !printable(o.ServerName) {
-		return &ArgumentError{"server name", "has characters that no host name has"}
-	}
-	if o.Insecure && o.CAFile != "" {
-		return &ArgumentError{"CA file", "makes no sense on an insecure connection; leave out one of the two"}
-	}
-	if o.Insecure && o.ServerName != "" {
-		return &ArgumentError{"server name", "makes no sense on an insecure connection; leave out one of the two"}
-	}
-	return nil
-}
-
-// tlsConfig returns how to verify the agent, nil for an insecure connection.
-func (o *Options) tlsConfig() (*tls.Config, error) {
-	if o.Insecure {
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName}
-	if o.CAFile != "" {
-		roots, err := readCertificates(o.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = roots
-	}
-	return config, nil
-}
-
-// readCertificates returns the certificates of a PEM file. Unlike x509.CertPool it refuses a file of which it would
-// have to leave something out.
-func readCertificates(path string) (*x509.CertPool, error) {
-	rest, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &ArgumentError{"CA file", fmt.Sprintf("cannot be read: %v", err)}
-	}
-	roots := x509.NewCertPool()
-	found := 0
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		found++
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, &ArgumentError{"CA file", fmt.Sprintf("%s: certificate %d is damaged: %v", path, found, err)}
-		}
-		roots.AddCert(certificate)
-	}
-	if found == 0 {
-		return nil, &ArgumentError{"CA file", path + " has no certificate; it must be a PEM file with at least one CERTIFICATE block"}
-	}
-	return roots, nil
-}
-
 // pick returns the value that an option stands for: its default for zero, at most its limit.
 func pick[T int | time.Duration](name string, value, byDefault, limit T) (T, error) {
 	switch {
@@ -180,14 +134,4 @@ func pick[T int | time.Duration](name string, value, byDefault, limit T) (T, err
 	default:
 		return min(value, limit), nil
 	}
-}
-
-// printable says whether text can be the value of a metadata entry.
-func printable(text string) bool {
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return false
-		}
-	}
-	return true
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
 
 	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
@@ -26,6 +27,8 @@ type Options struct {
 	// APIKey is sent with every call, unless it is empty.
 	APIKey    string
 	UserAgent string
+	// Gzip compresses what is sent, and lets the agent compress its answers.
+	Gzip bool
 	// WrapConn, unless it is nil, is given each connection when it is made, and returns what is used instead.
 	WrapConn func(net.Conn) net.Conn
 	Logger   *slog.Logger
@@ -54,11 +57,18 @@ func Open(target string, options Options) (*Agent, error) {
 	transport := insecure.NewCredentials()
 	if options.TLS != nil {
 		transport = credentials.NewTLS(options.TLS)
+		if options.TLS.InsecureSkipVerify {
+			options.Logger.Warn("the agent's certificate is not verified: whoever answers is taken for the agent")
+		}
+	}
+	callOptions := []grpc.CallOption{grpc.MaxCallRecvMsgSize(maxResponseBytes)}
+	if options.Gzip {
+		callOptions = append(callOptions, grpc.UseCompressor(gzip.Name))
 	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithUserAgent(options.UserAgent),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
+		grpc.WithDefaultCallOptions(callOptions...),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// An agent that restarts is found soon, and one that is gone is not bothered.
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},

@@ -62,14 +62,17 @@ func reasonOf(code codes.Code, message string) check.UnreachableReason {
 	return check.UnreachableAgentError
 }
 
-// isHandshakeRefusal says whether a connection failed because the two sides do not fit: the certificate is not trusted,
-// or one side speaks TLS and the other does not. gRPC passes on only the text of the error. A handshake that broke off is
-// an outage.
+// isHandshakeRefusal says whether a connection failed because the two sides do not fit: the certificate of one is not
+// trusted by the other, or one side speaks TLS and the other does not. gRPC passes on only the text of the error. A
+// handshake that broke off is an outage.
+//
+// In TLS 1.3 an agent refuses the client's certificate when the client has finished the handshake, and may close the
+// connection before its reason is read: then it looks like an outage until a later try reads the reason.
 func isHandshakeRefusal(message string) bool {
 	if _, cause, ok := strings.Cut(message, "authentication handshake failed"); ok {
 		return strings.Contains(cause, "tls: ") || strings.Contains(cause, "x509: ") || strings.Contains(cause, "ALPN")
 	}
-	return false
+	return strings.Contains(message, "error reading server preface: remote error: tls: ")
 }
 
 // isConnectionLoss says whether a call failed because its connection did.

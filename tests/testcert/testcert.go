@@ -1,5 +1,5 @@
-// Package testcert makes certificates for tests: an authority of its own and a server's certificate signed by it, both
-// valid for a day.
+// Package testcert makes certificates for tests: an authority of its own, and the certificates of a server and of a client
+// signed by it, all valid for a day.
 package testcert
 
 import (
@@ -23,9 +23,11 @@ type Certificates struct {
 	CA        []byte // the authority's certificate, for clients to trust
 	Server    []byte // the server's certificate
 	ServerKey []byte // the server's private key
+	Client    []byte // a client's certificate, for servers that ask for one
+	ClientKey []byte // the client's private key
 }
 
-// Make returns certificates for a server of these hosts, names or IP addresses.
+// Make returns certificates for a server of these hosts, names or IP addresses, and for a client.
 func Make(hosts ...string) (*Certificates, error) {
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -45,16 +47,9 @@ func Make(hosts ...string) (*Certificates, error) {
 		return nil, err
 	}
 
-	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
 	server := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "server for tests"},
-		NotBefore:    authority.NotBefore,
-		NotAfter:     authority.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, host := range hosts {
@@ -64,22 +59,42 @@ func Make(hosts ...string) (*Certificates, error) {
 			server.DNSNames = append(server.DNSNames, host)
 		}
 	}
-	serverDER, err := x509.CreateCertificate(rand.Reader, server, authority, serverKey.Public(), authorityKey)
-	if err != nil {
+	client := &x509.Certificate{
+		SerialNumber: big.NewInt(3),
+		Subject:      pkix.Name{CommonName: "client for tests"},
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	certificates := &Certificates{CA: encode("CERTIFICATE", authorityDER)}
+	if certificates.Server, certificates.ServerKey, err = sign(server, authority, authorityKey); err != nil {
 		return nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	if err != nil {
+	if certificates.Client, certificates.ClientKey, err = sign(client, authority, authorityKey); err != nil {
 		return nil, err
 	}
-	encode := func(kind string, der []byte) []byte {
-		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	return certificates, nil
+}
+
+// sign completes a certificate, and returns it signed by the authority, with a private key of its own.
+func sign(certificate, authority *x509.Certificate, authorityKey *ecdsa.PrivateKey) (signed, key []byte, err error) {
+	certificate.NotBefore, certificate.NotAfter = authority.NotBefore, authority.NotAfter
+	certificate.KeyUsage = x509.KeyUsageDigitalSignature
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
 	}
-	return &Certificates{
-		CA:        encode("CERTIFICATE", authorityDER),
-		Server:    encode("CERTIFICATE", serverDER),
-		ServerKey: encode("PRIVATE KEY", keyDER),
-	}, nil
+	signedDER, err := x509.CreateCertificate(rand.Reader, certificate, authority, private.Public(), authorityKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encode("CERTIFICATE", signedDER), encode("PRIVATE KEY", keyDER), nil
+}
+
+func encode(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
 // TLS returns the configuration of the server.
@@ -91,9 +106,23 @@ func (c *Certificates) TLS() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// Write puts ca.pem, server.pem and server-key.pem into a directory, which must exist.
+// TLSWithClients returns the configuration of a server that serves only clients with a certificate of the authority.
+func (c *Certificates) TLSWithClients() (*tls.Config, error) {
+	config, err := c.TLS()
+	if err != nil {
+		return nil, err
+	}
+	config.ClientCAs = x509.NewCertPool()
+	config.ClientCAs.AppendCertsFromPEM(c.CA)
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	return config, nil
+}
+
+// Write puts ca.pem, server.pem, server-key.pem, client.pem and client-key.pem into a directory, which must exist.
 func (c *Certificates) Write(directory string) error {
-	for name, text := range map[string][]byte{"ca.pem": c.CA, "server.pem": c.Server, "server-key.pem": c.ServerKey} {
+	for name, text := range map[string][]byte{
+		"ca.pem": c.CA, "server.pem": c.Server, "server-key.pem": c.ServerKey, "client.pem": c.Client, "client-key.pem": c.ClientKey,
+	} {
 		if err := os.WriteFile(filepath.Join(directory, name), text, 0o600); err != nil {
 			return fmt.Errorf("writing certificates: %w", err)
 		}
