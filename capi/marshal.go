@@ -180,6 +180,11 @@ func clientOptions(in *C.aperture_client_options) (options core.Options, maxPend
 		{"options.ca_file", in.ca_file, &options.CAFile},
 		{"options.server_name", in.server_name, &options.ServerName},
 		{"options.user_agent", in.user_agent, &options.UserAgent},
+		{"options.ca_pem", in.ca_pem, &options.CAPEM},
+		{"options.client_certificate_file", in.client_certificate_file, &options.ClientCertFile},
+		{"options.client_key_file", in.client_key_file, &options.ClientKeyFile},
+		{"options.client_certificate_pem", in.client_certificate_pem, &options.ClientCertPEM},
+		{"options.client_key_pem", in.client_key_pem, &options.ClientKeyPEM},
 	} {
 		if *field.to, err = text(field.name, field.in); err != nil {
 			return options, 0, err
@@ -191,6 +196,17 @@ func clientOptions(in *C.aperture_client_options) (options core.Options, maxPend
 	if options.TelemetryOff, err = boolean("options.telemetry_off", in.telemetry_off); err != nil {
 		return options, 0, err
 	}
+	if options.SkipVerify, err = boolean("options.skip_verify", in.skip_verify); err != nil {
+		return options, 0, err
+	}
+	if options.TelemetryQueue, err = number("options.telemetry_queue", in.telemetry_queue); err != nil {
+		return options, 0, err
+	}
+	if options.TelemetryBatch, err = number("options.telemetry_batch", in.telemetry_batch); err != nil {
+		return options, 0, err
+	}
+	options.TelemetryInterval = time.Duration(in.telemetry_interval_ns)
+	options.Compression = core.Compression(in.compression)
 	options.FlowEndTimeout = time.Duration(in.flow_end_timeout_ns)
 	options.WrapConn = guest.Connection
 	maxPending = uint64(in.max_pending_calls)
@@ -205,6 +221,14 @@ func boolean(name string, in C.int32_t) (bool, error) {
 		return false, invalidArgument("%s: is %d; must be 0 or 1", name, in)
 	}
 	return in == 1, nil
+}
+
+// number reads a count, for which core has an int.
+func number(name string, in C.uint64_t) (int, error) {
+	if in > math.MaxInt32 {
+		return 0, invalidArgument("%s: is %d; the limit is %d", name, in, math.MaxInt32)
+	}
+	return int(in), nil
 }
 
 // timeout reads a timeout in nanoseconds, for which 0 means byDefault.
