@@ -33,6 +33,19 @@ const (
 	// MaxTelemetryInterval is the longest useful TelemetryInterval; longer ones are cut to it.
 	MaxTelemetryInterval = time.Hour
 
+	// MinKeepaliveTime is the shortest Options.KeepaliveTime: an agent, as any server that leaves gRPC's defaults, takes
+	// one ping in five minutes. For more it closes the connection, and the flows that wait in its queue fail open.
+	MinKeepaliveTime = 5 * time.Minute
+	// MaxKeepaliveTime is the longest useful KeepaliveTime; longer ones are cut to it.
+	MaxKeepaliveTime = 24 * time.Hour
+
+	// DefaultKeepaliveTimeout is how long the answer to a ping may take when Options.KeepaliveTimeout is 0.
+	DefaultKeepaliveTimeout = 20 * time.Second
+	// MinKeepaliveTimeout is the shortest KeepaliveTimeout: an agent that is busy for a moment has not vanished.
+	MinKeepaliveTimeout = time.Second
+	// MaxKeepaliveTimeout is the longest useful KeepaliveTimeout; longer ones are cut to it.
+	MaxKeepaliveTimeout = time.Hour
+
 	// DefaultCloseTimeout bounds Close when its context has no deadline.
 	DefaultCloseTimeout = 5 * time.Second
 
@@ -79,6 +92,13 @@ type Options struct {
 	// Compression of all that is sent to the agent, default CompressionNone. It pays for large labels and many spans over
 	// a slow network; a small request grows by it.
 	Compression Compression
+	// KeepaliveTime is how quiet the connection must have been, while a flow waits for the agent, for a ping to be sent.
+	// 0, the default, sends none; otherwise it is MinKeepaliveTime at least. TCP's own keepalive, which is always on,
+	// does nearly all that pings do; they are for a proxy on the way that stays when the agent behind it vanishes.
+	KeepaliveTime time.Duration
+	// KeepaliveTimeout is how long the answer to a ping may take before the connection is given up, default
+	// DefaultKeepaliveTimeout, MinKeepaliveTimeout at least. It is given with KeepaliveTime only.
+	KeepaliveTimeout time.Duration
 	// UserAgent is put before gRPC's own user agent. The default is "libaperture".
 	UserAgent string
 	// FlowEndTimeout bounds the call that gives back what a flow holds, default DefaultFlowEndTimeout.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
@@ -29,6 +30,9 @@ type Options struct {
 	UserAgent string
 	// Gzip compresses what is sent, and lets the agent compress its answers.
 	Gzip bool
+	// KeepaliveTime is how quiet the connection must have been, while a call waits, for a ping to be sent; 0 sends none.
+	// A connection on which nothing comes for KeepaliveTimeout after a ping is given up.
+	KeepaliveTime, KeepaliveTimeout time.Duration
 	// WrapConn, unless it is nil, is given each connection when it is made, and returns what is used instead.
 	WrapConn func(net.Conn) net.Conn
 	Logger   *slog.Logger
@@ -53,7 +57,10 @@ type Agent struct {
 var _ check.Decider = (*Agent)(nil)
 
 // Open starts to connect to a gRPC target and returns at once.
-func Open(target string, options Options) (*Agent, error) {
+func Open(target string, options Options) (*Agent, error) { return openWith(target, options) }
+
+// openWith is Open for a test that connects in a way of its own.
+func openWith(target string, options Options, more ...grpc.DialOption) (*Agent, error) {
 	transport := insecure.NewCredentials()
 	if options.TLS != nil {
 		transport = credentials.NewTLS(options.TLS)
@@ -80,9 +87,10 @@ func Open(target string, options Options) (*Agent, error) {
 		// in another process sees an old copy.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
+		dialOption(options.WrapConn, options.Logger),
 	}
-	if options.WrapConn != nil {
-		dial = append(dial, dialOption(options.WrapConn, options.Logger))
+	if options.KeepaliveTime != 0 {
+		dial = append(dial, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.KeepaliveTime, Timeout: options.KeepaliveTimeout}))
 	}
 	if options.APIKey != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))
@@ -90,7 +98,7 @@ func Open(target string, options Options) (*Agent, error) {
 			options.Logger.Warn("the API key travels in plaintext over an insecure connection")
 		}
 	}
-	conn, err := grpc.NewClient(target, dial...)
+	conn, err := grpc.NewClient(target, append(dial, more...)...)
 	if err != nil {
 		return nil, err
 	}
