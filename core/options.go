@@ -46,6 +46,11 @@ const (
 	// MaxKeepaliveTimeout is the longest useful KeepaliveTimeout; longer ones are cut to it.
 	MaxKeepaliveTimeout = time.Hour
 
+	// MaxMetadata is how many entries Options.Metadata may have.
+	MaxMetadata = 64
+	// MaxMetadataBytes is what the keys and values of Options.Metadata may have in total.
+	MaxMetadataBytes = 8 << 10
+
 	// DefaultCloseTimeout bounds Close when its context has no deadline.
 	DefaultCloseTimeout = 5 * time.Second
 
@@ -63,6 +68,15 @@ const (
 	CompressionGzip
 )
 
+// MetadataEntry is one entry of gRPC metadata: a header of every call.
+type MetadataEntry struct {
+	// Key has letters, which are sent in lower case, digits, "-", "_" and ".". It occurs once. Keys that belong to gRPC
+	// and HTTP, or that another option is for, are refused, and those that end in "-bin", of binary values.
+	Key string
+	// Value is printable ASCII, without a space at either end.
+	Value string
+}
+
 // Options say what a client decides with and how it gets there. The zero value of each field is its default; only
 // Address must be set. With a local address the options of the connection are accepted and have no effect, so that
 // moving between a process and a cluster changes the address and nothing else.
@@ -72,6 +86,9 @@ type Options struct {
 	Address string
 	// APIKey is sent as x-api-key metadata on every call. Empty sends none. It must be printable ASCII.
 	APIKey string
+	// Metadata is sent with every call, at most MaxMetadata entries of MaxMetadataBytes in total, for a proxy between
+	// the client and the agent.
+	Metadata []MetadataEntry
 	// Insecure speaks plaintext. The default is TLS. The options about TLS, from CAFile to SkipVerify, make no sense
 	// with it and are refused. Certificates and keys are read once, by NewClient.
 	Insecure bool

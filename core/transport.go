@@ -26,6 +26,9 @@ func (o *Options) agentOptions() (agent.Options, error) {
 		return options, &ArgumentError{"compression", "is neither CompressionNone (0) nor CompressionGzip (1)"}
 	}
 	var err error
+	if options.Metadata, err = o.callMetadata(); err != nil {
+		return options, err
+	}
 	if options.KeepaliveTime, options.KeepaliveTimeout, err = o.keepalive(); err != nil {
 		return options, err
 	}

@@ -26,7 +26,9 @@ type Options struct {
 	// TLS says how to verify the agent; nil speaks plaintext.
 	TLS *tls.Config
 	// APIKey is sent with every call, unless it is empty.
-	APIKey    string
+	APIKey string
+	// Metadata is sent with every call. Keys are in lower case, and are none of gRPC's nor "x-api-key".
+	Metadata  map[string]string
 	UserAgent string
 	// Gzip compresses what is sent, and lets the agent compress its answers.
 	Gzip bool
@@ -46,7 +48,7 @@ const maxResponseBytes = 16 << 20
 type Agent struct {
 	conn    *grpc.ClientConn
 	service checkv1.FlowControlServiceClient
-	apiKey  string
+	secrets []secret // that every call carries
 	logger  *slog.Logger
 
 	calls    context.Context // ends when calls are to end
@@ -92,11 +94,12 @@ func openWith(target string, options Options, more ...grpc.DialOption) (*Agent, 
 	if options.KeepaliveTime != 0 {
 		dial = append(dial, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.KeepaliveTime, Timeout: options.KeepaliveTimeout}))
 	}
-	if options.APIKey != "" {
-		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))
-		if options.TLS == nil {
-			options.Logger.Warn("the API key travels in plaintext over an insecure connection")
-		}
+	if options.APIKey != "" && options.TLS == nil {
+		options.Logger.Warn("the API key travels in plaintext over an insecure connection")
+	}
+	metadata, secrets := everyCall(&options)
+	if len(metadata) > 0 {
+		dial = append(dial, grpc.WithPerRPCCredentials(metadata))
 	}
 	conn, err := grpc.NewClient(target, append(dial, more...)...)
 	if err != nil {
@@ -105,7 +108,7 @@ func openWith(target string, options Options, more ...grpc.DialOption) (*Agent, 
 	a := &Agent{
 		conn:    conn,
 		service: checkv1.NewFlowControlServiceClient(conn),
-		apiKey:  options.APIKey,
+		secrets: secrets,
 		logger:  options.Logger,
 		kept:    make(chan struct{}),
 	}
@@ -115,15 +118,30 @@ func openWith(target string, options Options, more ...grpc.DialOption) (*Agent, 
 	return a, nil
 }
 
-// apiKeyCredentials is the metadata that carries an API key. Unlike gRPC's own credentials it also goes over an insecure
-// connection: the user asked for both, and dropping the key without a word helps nobody.
-type apiKeyCredentials map[string]string
+// callMetadata is sent with every call. Unlike gRPC's own credentials it also goes over an insecure connection: the user
+// asked for both, and dropping an API key without a word helps nobody.
+type callMetadata map[string]string
 
-func (c apiKeyCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return c, nil
+func (m callMetadata) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return m, nil
 }
 
-func (apiKeyCredentials) RequireTransportSecurity() bool { return false }
+func (callMetadata) RequireTransportSecurity() bool { return false }
+
+// everyCall returns what goes with every call, and what of it no error may tell.
+func everyCall(options *Options) (callMetadata, []secret) {
+	metadata := make(callMetadata, len(options.Metadata)+1)
+	var secrets []secret
+	for key, value := range options.Metadata {
+		metadata[key] = value
+		secrets = append(secrets, secret{value, secretMetadata})
+	}
+	if options.APIKey != "" {
+		metadata["x-api-key"] = options.APIKey
+		secrets = append(secrets, secret{options.APIKey, secretAPIKey})
+	}
+	return metadata, secrets
+}
 
 // keepConnected connects again when a connection ended, so that the next flow finds one. gRPC by itself waits for a
 // call.
