@@ -205,6 +205,11 @@ func clientOptions(in *C.aperture_client_options) (options core.Options, maxPend
 	if options.TelemetryBatch, err = number("options.telemetry_batch", in.telemetry_batch); err != nil {
 		return options, 0, err
 	}
+	if options.Metadata, err = metadata(in.metadata, in.metadata_count); err != nil {
+		return options, 0, err
+	}
+	options.KeepaliveTime = time.Duration(in.keepalive_time_ns)
+	options.KeepaliveTimeout = time.Duration(in.keepalive_timeout_ns)
 	options.TelemetryInterval = time.Duration(in.telemetry_interval_ns)
 	options.Compression = core.Compression(in.compression)
 	options.FlowEndTimeout = time.Duration(in.flow_end_timeout_ns)
@@ -221,6 +226,29 @@ func boolean(name string, in C.int32_t) (bool, error) {
 		return false, invalidArgument("%s: is %d; must be 0 or 1", name, in)
 	}
 	return in == 1, nil
+}
+
+// metadata reads what is sent with every call.
+func metadata(in *C.aperture_label, count C.size_t) ([]core.MetadataEntry, error) {
+	switch {
+	case count == 0:
+		return nil, nil
+	case in == nil:
+		return nil, invalidArgument("options.metadata: is NULL but metadata_count is %d", count)
+	case count > core.MaxMetadata:
+		return nil, invalidArgument("options.metadata_count: is %d; the limit is %d", count, core.MaxMetadata)
+	}
+	entries := make([]core.MetadataEntry, count)
+	for i, entry := range unsafe.Slice(in, int(count)) {
+		var err error
+		if entries[i].Key, err = text("options.metadata: a key", entry.key); err != nil {
+			return nil, err
+		}
+		if entries[i].Value, err = text("options.metadata: a value", entry.value); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
 }
 
 // number reads a count, for which core has an int.
