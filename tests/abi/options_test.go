@@ -83,7 +83,9 @@ func TestOptionsOfTLS(t *testing.T) {
 func TestBadOptionsOfTheTransport(t *testing.T) {
 	host.NoLeak(t)
 	agent := host.StartAgent(t)
-	label := func(key, value string) *host.Label { return &host.Label{Key: host.TextOf(key), Value: host.TextOf(value)} }
+	label := func(key, value string) *host.Label {
+		return &host.Label{Key: host.TextOf(key), Value: host.TextOf(value)}
+	}
 	for name, test := range map[string]struct {
 		change func(*host.ClientOptions)
 		names  string
