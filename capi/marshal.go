@@ -113,9 +113,11 @@ func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.F
 	if in.labels == nil && in.label_count > 0 {
 		return "", params, invalidArgument("params.labels: is NULL but label_count is %d", in.label_count)
 	}
-	if params.Baggage, err = text("params.baggage", in.baggage); err != nil {
+	if err := checkText("params.baggage", in.baggage); err != nil {
 		return "", params, err
 	}
+	// A header comes from somebody else, who must not be able to make the call fail: what is over the limit is left out.
+	params.Baggage = C.GoStringN(in.baggage.data, C.int(min(in.baggage.length, maxOptionLength)))
 	if params.ResultCacheKey, err = cacheKeyText("params.result_cache_key", in.result_cache_key); err != nil {
 		return "", params, err
 	}
