@@ -1,8 +1,9 @@
-// Package testcert makes certificates for tests: an authority of its own and a server's certificate signed by it, both
-// valid for a day.
+// Package testcert makes certificates for tests: an authority of its own, and the certificates of a server and of a client
+// signed by it, all valid for a day.
 package testcert
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,12 +21,14 @@ import (
 
 // Certificates are PEM texts.
 type Certificates struct {
-	CA        []byte // the authority's certificate, for clients to trust
+	CA        []byte // the authority's certificate, for clients and servers to trust
 	Server    []byte // the server's certificate
 	ServerKey []byte // the server's private key
+	Client    []byte // a client's certificate
+	ClientKey []byte // the client's private key
 }
 
-// Make returns certificates for a server of these hosts, names or IP addresses.
+// Make returns certificates for a server of these hosts, names or IP addresses, and for a client of it.
 func Make(hosts ...string) (*Certificates, error) {
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -44,17 +47,11 @@ func Make(hosts ...string) (*Certificates, error) {
 	if err != nil {
 		return nil, err
 	}
+	made := &Certificates{CA: encode("CERTIFICATE", authorityDER)}
 
-	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
 	server := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "server for tests"},
-		NotBefore:    authority.NotBefore,
-		NotAfter:     authority.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, host := range hosts {
@@ -64,22 +61,41 @@ func Make(hosts ...string) (*Certificates, error) {
 			server.DNSNames = append(server.DNSNames, host)
 		}
 	}
-	serverDER, err := x509.CreateCertificate(rand.Reader, server, authority, serverKey.Public(), authorityKey)
-	if err != nil {
+	if made.Server, made.ServerKey, err = sign(server, authority, authorityKey); err != nil {
 		return nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	if err != nil {
+	client := &x509.Certificate{
+		SerialNumber: big.NewInt(3),
+		Subject:      pkix.Name{CommonName: "client for tests"},
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	if made.Client, made.ClientKey, err = sign(client, authority, authorityKey); err != nil {
 		return nil, err
 	}
-	encode := func(kind string, der []byte) []byte {
-		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	return made, nil
+}
+
+// sign makes a key for a certificate, and the certificate signed by an authority.
+func sign(certificate, authority *x509.Certificate, authorityKey crypto.Signer) (certificatePEM, keyPEM []byte, err error) {
+	certificate.NotBefore, certificate.NotAfter = authority.NotBefore, authority.NotAfter
+	certificate.KeyUsage = x509.KeyUsageDigitalSignature
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
 	}
-	return &Certificates{
-		CA:        encode("CERTIFICATE", authorityDER),
-		Server:    encode("CERTIFICATE", serverDER),
-		ServerKey: encode("PRIVATE KEY", keyDER),
-	}, nil
+	der, err := x509.CreateCertificate(rand.Reader, certificate, authority, key.Public(), authorityKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encode("CERTIFICATE", der), encode("PRIVATE KEY", keyDER), nil
+}
+
+func encode(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
 // TLS returns the configuration of the server.
@@ -91,9 +107,15 @@ func (c *Certificates) TLS() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// Write puts ca.pem, server.pem and server-key.pem into a directory, which must exist.
+// Write puts ca.pem, server.pem, server-key.pem, client.pem and client-key.pem into a directory, which must exist.
 func (c *Certificates) Write(directory string) error {
-	for name, text := range map[string][]byte{"ca.pem": c.CA, "server.pem": c.Server, "server-key.pem": c.ServerKey} {
+	for name, text := range map[string][]byte{
+		"ca.pem":         c.CA,
+		"server.pem":     c.Server,
+		"server-key.pem": c.ServerKey,
+		"client.pem":     c.Client,
+		"client-key.pem": c.ClientKey,
+	} {
 		if err := os.WriteFile(filepath.Join(directory, name), text, 0o600); err != nil {
 			return fmt.Errorf("writing certificates: %w", err)
 		}

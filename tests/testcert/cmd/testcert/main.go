@@ -1,5 +1,6 @@
 // Testcert writes certificates for tests into a directory: ca.pem, server.pem and server-key.pem for the hosts on its
-// command line, and other-ca.pem, an authority that did not sign any of them.
+// command line, client.pem and client-key.pem for a client of theirs, and other-ca.pem, an authority that did not sign any
+// of them.
 //
 //	testcert DIRECTORY [HOST]...
 //
