@@ -100,6 +100,9 @@ func (a *Agent) serve(listener net.Listener) {
 		grpc.NumStreamWorkers(2),
 		grpc.WaitForHandlers(true), // what is still answered when the agent stops is recorded before Stop returns
 	}
+	if a.options.Keep > 0 {
+		serverOptions = append(serverOptions, grpc.StatsHandler(encodings{})) // it costs each call some time
+	}
 	if a.options.TLS != nil {
 		serverOptions = append(serverOptions, grpc.Creds(credentials.NewTLS(a.options.TLS)))
 	}
