@@ -1,8 +1,6 @@
 package abi
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
@@ -51,13 +49,9 @@ func TestOptionsOfTLS(t *testing.T) {
 	host.NoLeak(t)
 	certificates, err := testcert.Make("127.0.0.1")
 	require.NoError(t, err)
-	server, err := tls.X509KeyPair(certificates.Server, certificates.ServerKey)
+	config, err := certificates.TLSWithClients()
 	require.NoError(t, err)
-	authority := x509.NewCertPool()
-	require.True(t, authority.AppendCertsFromPEM(certificates.CA))
-	agent, err := fakeagent.Start(fakeagent.Options{TLS: &tls.Config{
-		Certificates: []tls.Certificate{server}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authority,
-	}})
+	agent, err := fakeagent.Start(fakeagent.Options{TLS: config})
 	require.NoError(t, err)
 	t.Cleanup(agent.Stop)
 	with := func(change func(*host.ClientOptions)) host.Code {
