@@ -190,7 +190,9 @@ type countingDecider struct {
 	spans atomic.Int64
 }
 
-func (d *countingDecider) Check(context.Context, *check.Request) (check.Answer, error) { return accepted, nil }
+func (d *countingDecider) Check(context.Context, *check.Request) (check.Answer, error) {
+	return accepted, nil
+}
 
 func (d *countingDecider) Export(_ context.Context, message *tracev1.TracesData) (int64, error) {
 	d.spans.Add(int64(len(spansOf(message))))
