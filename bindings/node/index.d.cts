@@ -1,3 +1,5 @@
+/// <reference types="node" />
+
 /** Describes the client to make. */
 export interface ClientOptions {
   /**
@@ -35,6 +37,10 @@ export interface FlowParams {
   readonly rampMode?: boolean | undefined;
   /** How long the decision may take, in milliseconds: 200 if left out, at most 24 hours; 0 means those 24 hours. */
   readonly checkTimeoutMs?: number | undefined;
+  /** Which entry of the result cache to look up with the decision, for flow.resultCache(). */
+  readonly resultCacheKey?: string | undefined;
+  /** Which entries of the global cache to look up with the decision, for flow.globalCache(key). */
+  readonly globalCacheKeys?: readonly string[] | undefined;
   /** Upstream's form of the timeout. */
   readonly grpcCallOptions?: GrpcCallOptions | undefined;
   /** Upstream's; it means nothing there either. */
@@ -81,6 +87,91 @@ export interface ProcessOptions {
  */
 export declare function configure(options?: ProcessOptions): void;
 
+/** Bounds a call to the cache. */
+export interface CacheCallOptions {
+  /** How long the call may take, in milliseconds: 1,000 if left out, at most 24 hours; 0 means those 24 hours. */
+  readonly timeoutMs?: number | undefined;
+  /** Upstream's form of the timeout: see GrpcCallOptions. */
+  readonly deadline?: Date | number | undefined;
+}
+
+interface CacheValue {
+  /** What to store: bytes, or text as UTF-8; it may be empty, and have 4,000,000 bytes with its key and control point. */
+  readonly value: Uint8Array | string;
+}
+
+/** A value to store in a cache, and how long it lives: more than 0, and at most 7 days, to which a longer time is cut. */
+export type CacheEntry =
+  | (CacheValue & { readonly ttl: TimeToLive; readonly ttlMs?: undefined })
+  | (CacheValue & { readonly ttl?: undefined; /** In milliseconds. */ readonly ttlMs: number });
+
+/** Upstream's form of a time span; what is left out is 0. */
+export interface TimeToLive {
+  /** A whole number, or the digits of one. */
+  readonly seconds?: number | string | undefined;
+  /** 0 to 999,999,999. */
+  readonly nanos?: number | undefined;
+}
+
+/** Which entries of the caches to look up. */
+export interface CacheKeys {
+  /** In the result cache of the control point. */
+  readonly resultCacheKey?: string | undefined;
+  /** In the global cache, which all control points share. */
+  readonly globalCacheKeys?: readonly string[] | undefined;
+}
+
+/** One entry of a cache. */
+export type CacheKey =
+  | { /** In the result cache of the control point. */ readonly resultCacheKey: string; readonly globalCacheKey?: undefined }
+  | { readonly resultCacheKey?: undefined; /** In the global cache. */ readonly globalCacheKey: string };
+
+/** Whether a cache had an entry. */
+export declare const LookupStatus: {
+  readonly Hit: 'HIT';
+  readonly Miss: 'MISS';
+};
+export type LookupStatus = (typeof LookupStatus)[keyof typeof LookupStatus];
+
+/** What a cache had under a key. */
+export declare class KeyLookupResponse {
+  private constructor();
+  /** The value of a hit, which may be empty; null for a miss. */
+  getValue(): Buffer | null;
+  /** A miss also when it is not known: see getError(). */
+  getLookupStatus(): LookupStatus;
+  /**
+   * Why it is not known whether there is an entry, or null: UNREACHABLE, AGENT (what the agent says about this entry) or
+   * NO_ANSWER (it was not asked, or the flow was rejected before it looked).
+   */
+  getError(): ApertureError | null;
+}
+
+/** What came of storing a value. */
+export declare class KeyUpsertResponse {
+  private constructor();
+  /** What went wrong, or null. */
+  getError(): ApertureError | null;
+}
+
+/** What came of removing an entry. */
+export declare class KeyDeleteResponse {
+  private constructor();
+  /** What went wrong, or null. That there was no entry is no error. */
+  getError(): ApertureError | null;
+}
+
+/** What client.cacheLookup found. */
+export declare class CacheLookupResponse {
+  private constructor();
+  /** What the result cache had. */
+  resultCache(): KeyLookupResponse;
+  /** What the global cache had under a key. */
+  globalCache(key: string): KeyLookupResponse;
+  /** Why nothing was found out, or null; the responses about each key have it too. */
+  getError(): ApertureError | null;
+}
+
 /** How the work of a flow went. */
 export declare const FlowStatus: {
   readonly OK: 'OK';
@@ -126,6 +217,10 @@ export type ApertureErrorCode =
   | 'INTERNAL'
   /** The handle belongs to the process that this one was forked from. */
   | 'FORKED'
+  /** The agent answered with an error about one cache entry. */
+  | 'AGENT'
+  /** The agent's answer says nothing about a cache entry. */
+  | 'NO_ANSWER'
   /** The shared library is missing, or of another version. */
   | 'LIBRARY_NOT_LOADED';
 
@@ -191,6 +286,21 @@ export declare class Flow {
   retryAfter(): Duration | null;
   /** Why nothing was decided, or null when there is a decision. */
   error(): ApertureError | null;
+  /** What the result cache had under the resultCacheKey of the flow. It can be read after the end too. */
+  resultCache(): KeyLookupResponse;
+  /** What the global cache had under one of the globalCacheKeys of the flow. It can be read after the end too. */
+  globalCache(key: string): KeyLookupResponse;
+  /**
+   * Stores the result of the flow under its resultCacheKey. As the three that follow, it may be called for every flow,
+   * also after its end. What goes wrong at the agent is an error of the response. Rejects with INVALID_ARGUMENT and CLOSED.
+   */
+  setResultCache(entry: CacheEntry, options?: CacheCallOptions): Promise<KeyUpsertResponse>;
+  /** Removes what is stored under the resultCacheKey of the flow. */
+  deleteResultCache(options?: CacheCallOptions): Promise<KeyDeleteResponse>;
+  /** Stores a value in the global cache, under any key. */
+  setGlobalCache(key: string, entry: CacheEntry, options?: CacheCallOptions): Promise<KeyUpsertResponse>;
+  /** Removes an entry of the global cache, under any key. */
+  deleteGlobalCache(key: string, options?: CacheCallOptions): Promise<KeyDeleteResponse>;
   /** Says how the work went; OK if it is never called. The last status before the end counts. */
   setStatus(status: FlowStatus): void;
   /**
@@ -236,6 +346,12 @@ export interface Stats {
   readonly flowsSanitised: number;
   /** Calls that are pending. */
   readonly callsPending: number;
+  /** Flows that were lost before anybody had ended them; they count as ended too. */
+  readonly flowsNeverEnded: number;
+  /** Calls to the cache: look-ups of their own, sets and deletes. */
+  readonly cacheCalls: number;
+  /** Those of them that the agent could not be reached for, or answered with an error. */
+  readonly cacheCallsFailed: number;
 }
 
 /** A client: a connection to one Aperture agent, or an engine in this process, with its telemetry. */
@@ -261,6 +377,18 @@ export declare class ApertureClient {
    * Rejects with TIMEOUT and a message that says what the connection last met.
    */
   waitReady(timeoutMs: number): Promise<void>;
+  /**
+   * Looks entries of the caches up, without a flow. What goes wrong at the agent is an error of the response.
+   *
+   * Rejects with INVALID_ARGUMENT and CLOSED.
+   */
+  cacheLookup(controlPoint: string, keys: CacheKeys, options?: CacheCallOptions): Promise<CacheLookupResponse>;
+  /** Stores a value, in place of the one that is there. Rejects as cacheLookup does. */
+  cacheSet(
+    controlPoint: string, key: CacheKey, entry: CacheEntry, options?: CacheCallOptions,
+  ): Promise<KeyUpsertResponse>;
+  /** Removes an entry. Rejects as cacheLookup does. */
+  cacheDelete(controlPoint: string, key: CacheKey, options?: CacheCallOptions): Promise<KeyDeleteResponse>;
   /** The counters of the client. */
   stats(): Stats;
   /**

@@ -7,7 +7,6 @@
 
 const net = require('node:net');
 
-const abi = require('./abi.cjs');
 const { POLL_CAPACITY } = require('./native.cjs');
 
 /** How often completions are looked for while there is no descriptor to watch, in milliseconds. */
@@ -32,12 +31,31 @@ class Calls {
     return ++this.#lastTag;
   }
 
-  /** Calls onCompletion(code, flow) once when the call with this tag is complete; in case of a defect with an error. */
+  /**
+   * Calls onCompletion(error, flow, answer) once when the call with this tag is complete: with null for a call that did
+   * what it should, and with handles that are 0 for what it does not bring.
+   */
   add(tag, onCompletion) {
     this.#pending.set(tag, onCompletion);
     if (this.#pending.size === 1) {
       this.#watch();
     }
+  }
+
+  /**
+   * Waits for the call that was made with this tag, and resolves with what read(error, flow, answer) makes of its
+   * completion, or rejects with what that throws.
+   */
+  wait(tag, read) {
+    return new Promise((resolve, reject) => {
+      this.add(tag, (error, flow, answer) => {
+        try {
+          resolve(read(error, flow, answer));
+        } catch (failure) {
+          reject(failure);
+        }
+      });
+    });
   }
 
   /** Ends the watch. To be called when the client is closed: it has no completions then. */
@@ -99,7 +117,7 @@ class Calls {
         const tag = native.completionTag(i);
         const onCompletion = this.#pending.get(tag);
         this.#pending.delete(tag);
-        onCompletion(native.completionCode(i), native.completionFlow(i));
+        onCompletion(native.completionError(i), native.completionFlow(i), native.completionAnswer(i));
       }
     } while (count === POLL_CAPACITY && !this.#isClosed);
 
@@ -119,7 +137,7 @@ class Calls {
     this.#pending.clear();
     this.#socket?.unref();
     for (const onCompletion of waiting) {
-      onCompletion(abi.Code.ERROR_INTERNAL, 0, error);
+      onCompletion(error, 0, 0);
     }
   }
 }

@@ -111,10 +111,17 @@ async function startServer(t, name, args) {
   return { address: ready.exec(output)[1], stop };
 }
 
-/** Starts the scripted agent. Its report() stops it and returns what it was asked. */
+/** Starts an agent that answers as its flags say. Its report() stops it and returns what it was asked. */
 export async function startFakeAgent(t, ...args) {
   const { address, stop } = await startServer(t, 'fakeagent', args);
   return { address, report: async () => JSON.parse((await stop()).trim().split('\n').at(-1)) };
+}
+
+/** Starts a scripted agent whose calls are answered one after the other: see fakeagent.ParseScript. */
+export function startScriptedAgent(t, script, ...args) {
+  const file = path.join(temporaryDirectory(t), 'script.json');
+  fs.writeFileSync(file, JSON.stringify(script));
+  return startFakeAgent(t, '--script', file, ...args);
 }
 
 /** Starts aperture-local on a free port of loopback. */
