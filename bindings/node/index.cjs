@@ -1,6 +1,7 @@
 'use strict';
 
 const { CacheLookupResponse, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse } = require('./lib/cache.cjs');
+const { CheckResponse } = require('./lib/check_response.cjs');
 const { ApertureClient } = require('./lib/client.cjs');
 const { ApertureError } = require('./lib/errors.cjs');
 const { EndResponse, Flow } = require('./lib/flow.cjs');
@@ -8,6 +9,6 @@ const { FlowDecision, FlowStatus, LookupStatus, RejectReason } = require('./lib/
 const { configure } = require('./lib/process.cjs');
 
 module.exports = {
-  ApertureClient, ApertureError, CacheLookupResponse, EndResponse, Flow, FlowDecision, FlowStatus, KeyDeleteResponse,
-  KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
+  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
 };

@@ -238,6 +238,140 @@ export interface Duration {
   readonly nanos: number;
 }
 
+/** A moment: seconds since 1970, and nanoseconds after them. */
+export interface Timestamp {
+  readonly seconds: number;
+  /** 0 to 999,999,999. */
+  readonly nanos: number;
+}
+
+type Numbers<Enumeration> = Enumeration[keyof Enumeration];
+
+/**
+ * The agent's whole answer about a flow: the protocol's fields in JavaScript's spelling. Scalars that are unset have their
+ * defaults, messages that are unset are null, and the keys of maps are as the agent sent them. It is frozen.
+ */
+export interface CheckResponse {
+  /** When the decision began and ended, on the agent's clock. */
+  readonly start: Timestamp | null;
+  readonly end: Timestamp | null;
+  readonly services: readonly string[];
+  readonly controlPoint: string;
+  readonly flowLabelKeys: readonly string[];
+  readonly telemetryFlowLabels: Readonly<Record<string, string>>;
+  readonly decisionType: CheckResponse.DecisionType;
+  readonly rejectReason: CheckResponse.RejectReason;
+  readonly classifierInfos: readonly ClassifierInfo[];
+  readonly fluxMeterInfos: readonly FluxMeterInfo[];
+  readonly limiterDecisions: readonly LimiterDecision[];
+  /** How long a rejected caller should wait. */
+  readonly waitTime: Duration | null;
+  /** The HTTP status of the policy, or 0. */
+  readonly deniedResponseStatusCode: number;
+  readonly cacheLookupResponse: {
+    readonly resultCacheResponse: CacheAnswer | null;
+    readonly globalCacheResponses: Readonly<Record<string, CacheAnswer>>;
+  } | null;
+  readonly expectEnd: boolean;
+}
+
+/** The numbers of the enumerations in a check response. */
+export declare const CheckResponse: {
+  readonly DecisionType: { readonly ACCEPTED: 0; readonly REJECTED: 1 };
+  readonly RejectReason: {
+    readonly NONE: 0;
+    readonly RATE_LIMITED: 1;
+    readonly NO_TOKENS: 2;
+    readonly NOT_SAMPLED: 3;
+    readonly NO_MATCHING_RAMP: 4;
+  };
+  readonly LimiterReason: { readonly UNSPECIFIED: 0; readonly KEY_NOT_FOUND: 1 };
+  readonly ClassifierError: {
+    readonly NONE: 0;
+    readonly EVAL_FAILED: 1;
+    readonly EMPTY_RESULTSET: 2;
+    readonly AMBIGUOUS_RESULTSET: 3;
+    readonly MULTI_EXPRESSION: 4;
+    readonly EXPRESSION_NOT_MAP: 5;
+  };
+  readonly CacheLookupStatus: { readonly HIT: 0; readonly MISS: 1 };
+  readonly CacheOperationStatus: { readonly SUCCESS: 0; readonly ERROR: 1 };
+};
+export declare namespace CheckResponse {
+  type DecisionType = Numbers<typeof CheckResponse.DecisionType>;
+  type RejectReason = Numbers<typeof CheckResponse.RejectReason>;
+  type LimiterReason = Numbers<typeof CheckResponse.LimiterReason>;
+  type ClassifierError = Numbers<typeof CheckResponse.ClassifierError>;
+  type CacheLookupStatus = Numbers<typeof CheckResponse.CacheLookupStatus>;
+  type CacheOperationStatus = Numbers<typeof CheckResponse.CacheOperationStatus>;
+}
+
+/** What a cache had, as the agent says it. flow.resultCache() and flow.globalCache() are simpler to read. */
+export interface CacheAnswer {
+  readonly value: Buffer;
+  readonly lookupStatus: CheckResponse.CacheLookupStatus;
+  readonly operationStatus: CheckResponse.CacheOperationStatus;
+  readonly error: string;
+}
+
+/** What a classifier did with a flow. */
+export interface ClassifierInfo {
+  readonly policyName: string;
+  readonly policyHash: string;
+  readonly classifierIndex: number;
+  readonly error: CheckResponse.ClassifierError;
+}
+
+/** A flux meter that measures a flow. */
+export interface FluxMeterInfo {
+  readonly fluxMeterName: string;
+}
+
+/** What one limiter decided about a flow. One of the six infos is there; the others are null. */
+export interface LimiterDecision {
+  readonly policyName: string;
+  readonly policyHash: string;
+  readonly componentId: string;
+  /** Whether it rejected the flow. */
+  readonly dropped: boolean;
+  readonly reason: CheckResponse.LimiterReason;
+  /** The HTTP status that the policy has for rejections, or 0; of accepted flows too. */
+  readonly deniedResponseStatusCode: number;
+  readonly waitTime: Duration | null;
+  readonly rateLimiterInfo: { readonly label: string; readonly tokensInfo: TokensInfo | null } | null;
+  readonly loadSchedulerInfo: {
+    readonly workloadIndex: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly priority: number;
+  } | null;
+  readonly samplerInfo: { readonly label: string } | null;
+  readonly quotaSchedulerInfo: {
+    readonly label: string;
+    readonly workloadIndex: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly priority: number;
+  } | null;
+  readonly concurrencyLimiterInfo: {
+    readonly label: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly requestId: string;
+  } | null;
+  readonly concurrencySchedulerInfo: {
+    readonly label: string;
+    readonly workloadIndex: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly priority: number;
+    readonly requestId: string;
+  } | null;
+}
+
+/** How a bucket of tokens stands after a decision. */
+export interface TokensInfo {
+  readonly remaining: number;
+  readonly current: number;
+  readonly consumed: number;
+}
+
 /** The agent's answer to the end of a flow. */
 export interface FlowEndResponse {
   readonly tokenReturnStatuses: readonly TokenReturnStatus[];
@@ -286,6 +420,11 @@ export declare class Flow {
   retryAfter(): Duration | null;
   /** Why nothing was decided, or null when there is a decision. */
   error(): ApertureError | null;
+  /**
+   * The agent's whole answer, or null when nothing was decided. The first call must come before end(): later it throws
+   * ALREADY_ENDED. What it has returned once it returns for ever, and the end changes nothing in it.
+   */
+  checkResponse(): CheckResponse | null;
   /** What the result cache had under the resultCacheKey of the flow. It can be read after the end too. */
   resultCache(): KeyLookupResponse;
   /** What the global cache had under one of the globalCacheKeys of the flow. It can be read after the end too. */

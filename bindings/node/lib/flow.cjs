@@ -2,7 +2,8 @@
 
 const abi = require('./abi.cjs');
 const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse } = require('./cache.cjs');
-const { invalidArgument } = require('./errors.cjs');
+const { parseCheckResponse } = require('./check_response.cjs');
+const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { camelCase, decisionNames, rejectReasonNames, statusCodes } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
 const { describe, readCacheCallOptions, readEntry, requireKey, requireText } = require('./options.cjs');
@@ -44,6 +45,7 @@ class Flow {
   #controlPoint;
   #cacheKeys;
   #cached = null;
+  #checkResponse = null;
   #decision;
   #shouldRun;
   #rejectReason;
@@ -104,6 +106,23 @@ class Flow {
   /** Why nothing was decided, or null when there is a decision. */
   error() {
     return this.#failure;
+  }
+
+  /**
+   * The agent's whole answer, or null when nothing was decided. It is read from the library at the first call, which must
+   * come before the end: copying it for every flow would cost more than the flow itself.
+   */
+  checkResponse() {
+    if (this.#checkResponse !== null || this.#failure !== null) {
+      return this.#checkResponse;
+    }
+    if (this.#handle === 0) {
+      throw new ApertureError(
+        'ALREADY_ENDED', 'checkResponse() must be called before end() for the first time; afterwards it returns the same',
+      );
+    }
+    this.#checkResponse = parseCheckResponse(openNative().flowCheckResponse(this.#handle));
+    return this.#checkResponse;
   }
 
   /** What the result cache had under the resultCacheKey that the flow was started with. */

@@ -366,6 +366,13 @@ class Native {
     return this.lastError(this.#view.getInt32(layout.error + error.fields.code.offset, true));
   }
 
+  /** The agent's whole answer about a flow, as JSON; empty if nothing was decided. */
+  flowCheckResponse(flow) {
+    const written = this.#fill((buffer, size) =>
+      this.#functions.aperture_flow_check_response(flow, buffer, size, this.#count, this.#error));
+    return written.utf8Slice();
+  }
+
   setFlowStatus(flow, status) {
     return this.#functions.aperture_flow_set_status(flow, status, this.#error);
   }

@@ -1,8 +1,8 @@
 // Compiled, not run: how a TypeScript program uses the package, and what the declarations must refuse.
 
 import {
-  ApertureClient, ApertureError, CacheLookupResponse, EndResponse, Flow, FlowDecision, FlowStatus, KeyDeleteResponse,
-  KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
+  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
   type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
   type ProcessOptions, type Stats,
 } from 'libaperture';
@@ -123,4 +123,24 @@ export async function checkCaches(client: ApertureClient): Promise<void> {
   await client.cacheDelete('checkout', { resultCacheKey: 'r', globalCacheKey: 'g' });
   // @ts-expect-error: responses are made by the calls
   new KeyLookupResponse();
+}
+
+export function checkResponses(flow: Flow): void {
+  const response: CheckResponse | null = flow.checkResponse();
+  if (response?.decisionType === CheckResponse.DecisionType.REJECTED) {
+    const reason: CheckResponse.RejectReason = response.rejectReason;
+    console.log(reason === CheckResponse.RejectReason.RATE_LIMITED, response.waitTime?.seconds.toFixed());
+  }
+  for (const decision of response?.limiterDecisions ?? []) {
+    console.log(decision.rateLimiterInfo?.tokensInfo?.remaining.toFixed(), decision.concurrencyLimiterInfo?.requestId);
+  }
+  const labels: Readonly<Record<string, string>> | undefined = response?.telemetryFlowLabels;
+  const value: Buffer | undefined = response?.cacheLookupResponse?.resultCacheResponse?.value;
+  console.log(labels?.['user_id'], value?.length);
+  if (response !== null) {
+    // @ts-expect-error: it is the agent's
+    response.controlPoint = '';
+    // @ts-expect-error: it is the agent's
+    response.services.push('');
+  }
 }
