@@ -41,6 +41,11 @@ export interface FlowParams {
   readonly resultCacheKey?: string | undefined;
   /** Which entries of the global cache to look up with the decision, for flow.globalCache(key). */
   readonly globalCacheKeys?: readonly string[] | undefined;
+  /**
+   * Gives up when it is aborted, at the agent too: the promise rejects with the signal's reason, and what the agent has
+   * admitted is given back.
+   */
+  readonly signal?: AbortSignal | undefined;
   /** Upstream's form of the timeout. */
   readonly grpcCallOptions?: GrpcCallOptions | undefined;
   /** Upstream's; it means nothing there either. */
@@ -93,6 +98,16 @@ export interface CacheCallOptions {
   readonly timeoutMs?: number | undefined;
   /** Upstream's form of the timeout: see GrpcCallOptions. */
   readonly deadline?: Date | number | undefined;
+  /**
+   * Gives up when it is aborted: the promise rejects with the signal's reason. Whether a value was stored or removed is
+   * not known then.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WaitOptions {
+  /** Gives up when it is aborted: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface CacheValue {
@@ -505,7 +520,7 @@ export declare class ApertureClient {
    * Asks whether a piece of work may run. An agent that is down, slow or answers with an error is no rejection of the
    * promise: the flow is then unreachable, and runs unless it is in ramp mode.
    *
-   * Rejects with INVALID_ARGUMENT, CLOSED or RESOURCE_EXHAUSTED.
+   * Rejects with INVALID_ARGUMENT, CLOSED or RESOURCE_EXHAUSTED, or with the reason of an aborted signal.
    */
   startFlow(controlPoint: string, params?: FlowParams): Promise<Flow>;
   /**
@@ -515,7 +530,7 @@ export declare class ApertureClient {
    *
    * Rejects with TIMEOUT and a message that says what the connection last met.
    */
-  waitReady(timeoutMs: number): Promise<void>;
+  waitReady(timeoutMs: number, options?: WaitOptions): Promise<void>;
   /**
    * Looks entries of the caches up, without a flow. What goes wrong at the agent is an error of the response.
    *

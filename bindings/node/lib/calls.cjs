@@ -7,6 +7,7 @@
 
 const net = require('node:net');
 
+const { follow } = require('./abort.cjs');
 const { POLL_CAPACITY } = require('./native.cjs');
 
 /** How often completions are looked for while there is no descriptor to watch, in milliseconds. */
@@ -43,12 +44,30 @@ class Calls {
   }
 
   /**
-   * Waits for the call that was made with this tag, and resolves with what read(error, flow, answer) makes of its
-   * completion, or rejects with what that throws.
+   * Waits for the call that was made last, with this tag, and resolves with what read(error, flow, answer) makes of its
+   * completion, or rejects with what that throws. An abort of the signal, if there is one, cancels the call at the agent
+   * and rejects at once; what the call brings all the same is released.
    */
-  wait(tag, read) {
+  wait(tag, signal, read) {
     return new Promise((resolve, reject) => {
+      let isAborted = false;
+      let unfollow = null;
+      if (signal !== undefined) {
+        const call = this.#native.newCall();
+        unfollow = follow(signal, () => {
+          isAborted = true;
+          this.#native.cancelCall(call);
+          reject(signal.reason);
+        });
+      }
       this.add(tag, (error, flow, answer) => {
+        if (unfollow !== null) {
+          unfollow();
+        }
+        if (isAborted) {
+          this.#release(flow, answer);
+          return;
+        }
         try {
           resolve(read(error, flow, answer));
         } catch (failure) {
@@ -56,6 +75,16 @@ class Calls {
         }
       });
     });
+  }
+
+  // Releases what nobody waits for any more. The library ends a flow that it is closed with.
+  #release(flow, answer) {
+    if (flow !== 0) {
+      this.#native.closeFlow(flow);
+    }
+    if (answer !== 0) {
+      this.#native.closeAnswer(answer);
+    }
   }
 
   /** Ends the watch. To be called when the client is closed: it has no completions then. */

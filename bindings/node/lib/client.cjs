@@ -7,7 +7,7 @@ const { Flow } = require('./flow.cjs');
 const { camelCase } = require('./names.cjs');
 const {
   nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey, readFlowParams, readLookupKeys,
-  requireText,
+  readWaitOptions, requireText,
 } = require('./options.cjs');
 
 // The names of the counters, and where they lie.
@@ -18,6 +18,13 @@ const counters = Object.keys(abi.structs.stats.fields)
 // Clients that nobody closed. A failure has nobody to go to.
 const abandoned = new FinalizationRegistry((connection) => connection.close(0).catch(() => {}));
 
+// Throws the reason of a signal that is aborted already: nothing is asked then.
+function refuseAborted(signal) {
+  if (signal !== undefined && signal.aborted) {
+    throw signal.reason;
+  }
+}
+
 // The response to a cache call that failed, unless that is for the caller to repair.
 function cacheFailure(Response, error) {
   if (isCallersError(error)) {
@@ -27,10 +34,10 @@ function cacheFailure(Response, error) {
 }
 
 // The response to a call that changes the cache and returned this code.
-function changed(native, calls, tag, started, Response) {
+function changed(native, calls, tag, signal, started, Response) {
   const respond = (error) => (error === null ? new Response(null) : cacheFailure(Response, error));
   if (started === abi.Code.PENDING) {
-    return calls.wait(tag, respond);
+    return calls.wait(tag, signal, respond);
   }
   return respond(started === abi.Code.OK ? null : native.lastError(started));
 }
@@ -48,6 +55,7 @@ class ApertureClient {
     const { native, handle, calls } = this.#open();
     const tag = calls.nextTag();
     const read = readFlowParams(params);
+    refuseAborted(read.signal);
     const started = native.startFlow(handle, controlPoint, read, tag);
     if (started === abi.Code.OK) {
       return new Flow(this, calls, native.newHandle(), controlPoint, read.cacheKeys);
@@ -55,7 +63,7 @@ class ApertureClient {
     if (started !== abi.Code.PENDING) {
       throw native.lastError(started);
     }
-    return calls.wait(tag, (error, flow) => {
+    return calls.wait(tag, read.signal, (error, flow) => {
       if (error !== null) {
         throw error;
       }
@@ -70,12 +78,15 @@ class ApertureClient {
   }
 
   /** Resolves when the agent can be asked; rejects with code TIMEOUT after that many milliseconds. */
-  async waitReady(timeoutMs) {
+  async waitReady(timeoutMs, options) {
     const { native, handle, calls } = this.#open();
+    const timeoutNs = nanoseconds('timeoutMs', timeoutMs);
+    const { signal } = readWaitOptions(options);
+    refuseAborted(signal);
     const tag = calls.nextTag();
-    const started = native.waitReady(handle, nanoseconds('timeoutMs', timeoutMs), tag);
+    const started = native.waitReady(handle, timeoutNs, tag);
     if (started === abi.Code.PENDING) {
-      await calls.wait(tag, (error) => {
+      await calls.wait(tag, signal, (error) => {
         if (error !== null) {
           throw error;
         }
@@ -90,7 +101,8 @@ class ApertureClient {
     const { native, handle, calls } = this.#open();
     requireText('controlPoint', controlPoint);
     const wanted = readLookupKeys(keys);
-    const { timeoutNs } = readCacheCallOptions(options);
+    const { timeoutNs, signal } = readCacheCallOptions(options);
+    refuseAborted(signal);
     const read = (answer) => {
       try {
         return CacheLookupResponse.read(wanted, (scope, key) => native.answerCacheValue(answer, scope, key));
@@ -106,7 +118,7 @@ class ApertureClient {
     if (started !== abi.Code.PENDING) {
       return cacheFailure(CacheLookupResponse, native.lastError(started));
     }
-    return calls.wait(tag, (error, _flow, answer) =>
+    return calls.wait(tag, signal, (error, _flow, answer) =>
       error === null ? read(answer) : cacheFailure(CacheLookupResponse, error));
   }
 
@@ -116,10 +128,11 @@ class ApertureClient {
     requireText('controlPoint', controlPoint);
     const where = readEntryKey(key);
     const what = readEntry(entry);
-    const { timeoutNs } = readCacheCallOptions(options);
+    const { timeoutNs, signal } = readCacheCallOptions(options);
+    refuseAborted(signal);
     const tag = calls.nextTag();
     const started = native.setCache(handle, controlPoint, where, what, timeoutNs, tag);
-    return changed(native, calls, tag, started, KeyUpsertResponse);
+    return changed(native, calls, tag, signal, started, KeyUpsertResponse);
   }
 
   /** Removes an entry; that there is none is no error. */
@@ -127,10 +140,11 @@ class ApertureClient {
     const { native, handle, calls } = this.#open();
     requireText('controlPoint', controlPoint);
     const where = readEntryKey(key);
-    const { timeoutNs } = readCacheCallOptions(options);
+    const { timeoutNs, signal } = readCacheCallOptions(options);
+    refuseAborted(signal);
     const tag = calls.nextTag();
     const started = native.deleteCache(handle, controlPoint, where, timeoutNs, tag);
-    return changed(native, calls, tag, started, KeyDeleteResponse);
+    return changed(native, calls, tag, signal, started, KeyDeleteResponse);
   }
 
   /** The counters of the client. */

@@ -36,7 +36,7 @@ class Connection {
     if (started !== abi.Code.PENDING) {
       return Promise.reject(native.lastError(started)); // the client stays open
     }
-    this.#closed = calls.wait(tag, (error) => {
+    this.#closed = calls.wait(tag, undefined, (error) => {
       calls.close();
       if (error !== null) {
         throw error;

@@ -197,14 +197,10 @@ class Flow {
     if (code !== abi.Code.PENDING) {
       return this.#finish(code);
     }
-    return new Promise((resolve) => {
-      this.#calls.add(tag, (_code, _flow, defect) => {
-        if (defect) {
-          resolve(this.#close(new EndResponse(null, defect)));
-        } else {
-          resolve(this.#finish(native.flowEndResult(this.#handle)));
-        }
-      });
+    return this.#calls.wait(tag, undefined, (error) => {
+      const result = native.flowEndResult(this.#handle);
+      // Without a result the completion was lost, by a defect.
+      return result === abi.Code.PENDING ? this.#close(new EndResponse(null, error)) : this.#finish(result);
     });
   }
 

@@ -261,6 +261,15 @@ class Native {
     return readUint64(this.#view, layout.handle);
   }
 
+  /** The handle of the asynchronous call that was made last and is pending. */
+  newCall() {
+    return readUint64(this.#view, layout.call);
+  }
+
+  cancelCall(call) {
+    return this.#functions.aperture_call_cancel(call, null);
+  }
+
   waitReady(client, timeoutNs, tag) {
     return this.#functions.aperture_client_wait_ready_async(client, timeoutNs, tag, this.#call, this.#error);
   }

@@ -13,7 +13,8 @@ const CLIENT_OPTIONS = new Set([
 ]);
 
 const FLOW_PARAMS = new Set([
-  'labels', 'rampMode', 'checkTimeoutMs', 'resultCacheKey', 'globalCacheKeys', 'grpcCallOptions', 'tryConnect',
+  'labels', 'rampMode', 'checkTimeoutMs', 'resultCacheKey', 'globalCacheKeys', 'signal', 'grpcCallOptions',
+  'tryConnect',
 ]);
 
 const LOOKUP_KEYS = new Set(['resultCacheKey', 'globalCacheKeys']);
@@ -24,7 +25,9 @@ const ENTRY = new Set(['value', 'ttl', 'ttlMs']);
 
 const DURATION = new Set(['seconds', 'nanos']);
 
-const CACHE_CALL_OPTIONS = new Set(['timeoutMs', 'deadline']);
+const CACHE_CALL_OPTIONS = new Set(['timeoutMs', 'deadline', 'signal']);
+
+const WAIT_OPTIONS = new Set(['signal']);
 
 const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHandlers']);
 
@@ -197,7 +200,9 @@ function readCheckTimeout({ checkTimeoutMs, grpcCallOptions }) {
   return readTimeout('params.checkTimeoutMs', checkTimeoutMs, 'params.grpcCallOptions.deadline', deadline);
 }
 
-const NO_PARAMS = Object.freeze({ labels: undefined, checkTimeoutNs: 0, rampMode: false, cacheKeys: null });
+const NO_PARAMS = Object.freeze({
+  labels: undefined, checkTimeoutNs: 0, rampMode: false, cacheKeys: null, signal: undefined,
+});
 
 function readFlowParams(params) {
   if (params === undefined || params === null) {
@@ -212,7 +217,19 @@ function readFlowParams(params) {
     checkTimeoutNs: readCheckTimeout(params),
     rampMode: readFlag('params.rampMode', params.rampMode, false),
     cacheKeys: readCacheKeys('params', params),
+    signal: readSignal('params.signal', params.signal),
   };
+}
+
+// Any object that works as an AbortSignal will do: there are others than Node's.
+function readSignal(name, signal) {
+  if (signal === undefined || signal === null) {
+    return undefined;
+  }
+  if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    throw invalidArgument(`${name} must be an AbortSignal, not ${describe(signal)}`);
+  }
+  return signal;
 }
 
 // The keys to look up, or null when there are none.
@@ -355,7 +372,7 @@ function readWhole(name, value, limit) {
   return number;
 }
 
-const NO_CALL_OPTIONS = Object.freeze({ timeoutNs: 0 });
+const NO_CALL_OPTIONS = Object.freeze({ timeoutNs: 0, signal: undefined });
 
 function readCacheCallOptions(options) {
   if (options === undefined || options === null) {
@@ -365,10 +382,24 @@ function readCacheCallOptions(options) {
     throw invalidArgument(`options must be an object such as {timeoutMs: 100}, not ${describe(options)}`);
   }
   checkNames('options', options, CACHE_CALL_OPTIONS);
-  return { timeoutNs: readTimeout('options.timeoutMs', options.timeoutMs, 'options.deadline', options.deadline) };
+  return {
+    timeoutNs: readTimeout('options.timeoutMs', options.timeoutMs, 'options.deadline', options.deadline),
+    signal: readSignal('options.signal', options.signal),
+  };
+}
+
+function readWaitOptions(options) {
+  if (options === undefined || options === null) {
+    return NO_CALL_OPTIONS;
+  }
+  if (!isObject(options)) {
+    throw invalidArgument(`options must be an object such as {signal}, not ${describe(options)}`);
+  }
+  checkNames('options', options, WAIT_OPTIONS);
+  return { signal: readSignal('options.signal', options.signal) };
 }
 
 module.exports = {
   describe, hasLoneSurrogate, nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey,
-  readFlowParams, readLookupKeys, readProcessOptions, requireKey, requireText,
+  readFlowParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey, requireText,
 };

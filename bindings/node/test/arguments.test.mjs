@@ -80,6 +80,7 @@ for (const [what, controlPoint, params, message] of [
   ['a string for a timeout', 'checkout', { checkTimeoutMs: '200' }, /params\.checkTimeoutMs/],
   ['call options of grpc-js', 'checkout', { grpcCallOptions: { metadata: {} } }, /grpcCallOptions\.metadata/],
   ['a string for call options', 'checkout', { grpcCallOptions: 'x' }, /params\.grpcCallOptions must be an object/],
+  ['a controller for a signal', 'checkout', { signal: new AbortController() }, /params\.signal must be an AbortSignal/],
   ['an array for labels', 'checkout', { labels: ['gold'] }, /params\.labels must be an object/],
   ['a Map for labels', 'checkout', { labels: new Map([['tier', 'gold']]) }, /params\.labels must be an object/],
   ['a number for a label', 'checkout', { labels: { tier: 7 } }, /params\.labels\["tier"\] must be a string/],
@@ -174,6 +175,9 @@ test('bad timeouts of waiting and closing are refused', async (t) => {
     await assert.rejects(client.close(timeout), invalid(/timeoutMs/));
   }
   await assert.rejects(client.waitReady(), invalid(/timeoutMs/));
+  await assert.rejects(client.waitReady(5, { signal: 'now' }), invalid(/options\.signal must be an AbortSignal/));
+  await assert.rejects(client.waitReady(5, { timeout: 5 }), invalid(/options\.timeout.*signal/));
+  await assert.rejects(client.waitReady(5, new AbortController().signal), invalid(/options/));
   assert.equal(client.stats().flowsAccepted, 0, 'the client is still open');
 });
 

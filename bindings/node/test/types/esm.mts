@@ -77,6 +77,10 @@ export async function checkTypes(client: ApertureClient): Promise<void> {
   same<ReturnType<typeof client.close>, Promise<void>>();
   await client.startFlow('checkout', { grpcCallOptions: { deadline: new Date() }, tryConnect: true });
   await client.startFlow('checkout', { grpcCallOptions: { deadline: Date.now() + 200 } });
+  const { signal } = new AbortController();
+  await client.startFlow('checkout', { signal });
+  await client.waitReady(5000, { signal: AbortSignal.timeout(100) });
+  await client.cacheDelete('checkout', { resultCacheKey: 'r' }, { signal });
   const status: FlowStatus = FlowStatus.OK;
   flow.setStatus(status);
 
