@@ -9,6 +9,7 @@
 const { isMainThread } = require('node:worker_threads');
 
 const abi = require('./abi.cjs');
+const { activeBaggage } = require('./baggage.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { loadLibrary } = require('./library.cjs');
 const { Memory, readInt64, readUint64, writeUint64 } = require('./memory.cjs');
@@ -62,13 +63,14 @@ const MAX_BYTES_PER_UNIT = 3;
 
 const NO_LABELS = Object.freeze([]);
 
-// The keys and values of labels in turn. Each is read once, before memory is reserved: a getter might give another
-// value the second time.
-function collectLabels(labels) {
+// The keys and values of labels in turn, after those of the baggage: the later value of a key counts, and what a remote
+// caller sends must not replace what the program says. Each is read once, before memory is reserved: a getter might give
+// another value the second time.
+function collectLabels(baggage, labels) {
   if (labels === undefined) {
-    return NO_LABELS;
+    return baggage ?? NO_LABELS;
   }
-  const texts = [];
+  const texts = baggage ?? [];
   for (const key of Object.keys(labels)) {
     const value = labels[key];
     if (typeof value !== 'string') {
@@ -297,7 +299,7 @@ class Native {
     }
     const view = this.#view;
     const { fields } = flow_params;
-    const texts = collectLabels(labels);
+    const texts = collectLabels(activeBaggage(), labels);
     const count = texts.length / 2;
     const labelsSize = count * label.size;
     const units = unitsOf(texts) + controlPoint.length;

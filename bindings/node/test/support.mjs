@@ -187,7 +187,7 @@ export const IMPORTS = `
  * the library, unless that is said to be what the test is about.
  */
 export async function runProcess(
-  body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
+  body, { env = {}, flags = [], args = [], cwd, openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
 ) {
   const checks = leavesHandles ? [] : LEAVES_NO_HANDLE;
   let command = [process.execPath, ...checks, ...flags, '--input-type=module', '--eval', IMPORTS + body, ...args];
@@ -195,6 +195,7 @@ export async function runProcess(
     command = ['sh', '-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, ...command];
   }
   const child = spawn(command[0], command.slice(1), {
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: hangMs,
