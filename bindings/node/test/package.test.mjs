@@ -102,12 +102,16 @@ test('a library of another ABI version is refused with both versions and its pat
   }
 });
 
-test('the declarations fit how programs use the package', async () => {
-  const tsc = require.resolve('typescript/bin/tsc');
-  await run(process.execPath, [tsc, '--project', path.join(PACKAGE, 'test/types')], { timeout: 6 * HANG_MS }).catch(
-    (error) => assert.fail(error.stdout),
-  );
-});
+for (const [what, project] of Object.entries({
+  'how programs use the package': 'tsconfig.json',
+  'programs with `await using`': 'tsconfig.disposable.json',
+})) {
+  test(`the declarations fit ${what}`, async () => {
+    const tsc = require.resolve('typescript/bin/tsc');
+    const command = [tsc, '--project', path.join(PACKAGE, 'test/types', project)];
+    await run(process.execPath, command, { timeout: 6 * HANG_MS }).catch((error) => assert.fail(error.stdout));
+  });
+}
 
 test('the lock file names no registry', () => {
   const lock = fs.readFileSync(path.join(PACKAGE, 'package-lock.json'), 'utf8');
