@@ -44,6 +44,13 @@ func without(object any, names ...string) map[string]any {
 	return rest
 }
 
+func TestReportOfAnAgentThatWasAskedNothingHasEmptyLists(t *testing.T) {
+	for name, value := range report(t, start(t, fakeagent.Options{})) {
+		assert.NotNil(t, value, name)
+		assert.Empty(t, value, name)
+	}
+}
+
 func TestReportTellsWhatTheCachesWereAsked(t *testing.T) {
 	agent := start(t, fakeagent.Options{})
 	service := client(t, agent)
