@@ -1,5 +1,6 @@
 """Wrong arguments get an exception that names them, at the call; nothing crashes, waits or leaks."""
 
+import gc
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from aperture_sdk.flow import FlowDecision
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Count handles: a call that fails leaves none."""
+    gc.collect()  # what tests before this one have left
     before = _library.load().live_handles()
     yield
     assert _library.load().live_handles() == before
