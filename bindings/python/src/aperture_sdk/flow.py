@@ -20,6 +20,7 @@ from ._memory import DECISION
 from .cache import KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, delete, read_entry, store
 
 if TYPE_CHECKING:
+    from .check import CheckResponse
     from .client import ApertureClient
 
 __all__ = [
@@ -91,6 +92,7 @@ class Flow(Outcome["Flow"]):
 
     __slots__ = (
         "__weakref__",
+        "_check_response",  # absent until it is asked for
         "_client",
         "_control_point",
         "_details",
@@ -100,6 +102,8 @@ class Flow(Outcome["Flow"]):
         "_queue",
         "_result_cache_key",
     )
+
+    _check_response: "Optional[CheckResponse]"
 
     def __init__(
         self,
@@ -197,6 +201,27 @@ class Flow(Outcome["Flow"]):
         else:
             message = failure.message.decode("utf-8", "replace")
         return errors.UnreachableError(message, reason=UnreachableReason(self._details[_UNREACHABLE_REASON]))
+
+    @property
+    def check_response(self) -> "Optional[CheckResponse]":
+        """The agent's whole answer, or None when nothing was decided. See aperture_sdk.check."""
+        self._wait()
+        try:
+            return self._check_response
+        except AttributeError:  # it was not asked for yet
+            self._check_response = self._read_check_response()
+            return self._check_response
+
+    def _read_check_response(self) -> "Optional[CheckResponse]":
+        library = self._queue.library
+        code, text, error = read(library.flow_check_response, self._handle)
+        if code != OK:
+            raise library.failure(code, error)
+        if not text:
+            return None
+        from .check import CheckResponse  # noqa: PLC0415  # few programs need it
+
+        return CheckResponse(json.loads(text))
 
     def set_status(self, status: FlowStatus) -> None:
         """Say how the work went; without this it went well. The last status before end() counts."""
