@@ -32,8 +32,9 @@ SLICE_NS = 100_000_000
 
 _BATCH = 64
 
-# The codes of calls that went well, as plain numbers: they are compared with in every call.
+# Codes as plain numbers: they are compared with in every call.
 OK = int(Code.OK)
+INVALID_ARGUMENT = int(Code.ERROR_INVALID_ARGUMENT)
 PENDING = int(Code.PENDING)
 
 # What the library answers in a child about everything that its parent made.

@@ -7,7 +7,7 @@ memory.
 
 import ctypes
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _abi
@@ -162,12 +162,13 @@ class Memories:
             self._unused.append(memory)
 
 
-def encode_flow(control_point: str, params: "FlowParams") -> tuple[bytes, list[int], int]:
+def encode_flow(control_point: str, params: "FlowParams", baggage: Sequence[str]) -> tuple[bytes, list[int], int]:
     """Return the texts that describe a flow as UTF-8, one after the other, and the length of each in bytes.
 
-    They are the control point, keys and values of labels, and keys of caches. Last is how many the latter are.
+    They are the control point, keys and values of labels, and keys of caches. Last is how many the latter are. Baggage
+    comes before the explicit labels: the library takes the later one of two labels with the same key.
     """
-    parts = [control_point]
+    parts = [control_point, *baggage]
     labels = params.explicit_labels
     key_count = 0
     try:

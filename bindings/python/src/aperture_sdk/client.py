@@ -24,16 +24,27 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from . import _abi, _arguments, _library, cache, errors
+from . import _abi, _arguments, _baggage, _library, cache, errors
 from ._abi import Code
 from ._arguments import MAX_NS, Timeout, Value
-from ._calls import FORKED, OK, PENDING, SLICE_NS, Call, CallQueue, Outcome, on_main_thread, running_loop
+from ._calls import (
+    FORKED,
+    INVALID_ARGUMENT,
+    OK,
+    PENDING,
+    SLICE_NS,
+    Call,
+    CallQueue,
+    Outcome,
+    on_main_thread,
+    running_loop,
+)
 from ._fork import ForkSafeLock
 from ._memory import encode_flow
 from .flow import Flow
@@ -255,6 +266,8 @@ class ApertureClient:
         loop it does not wait, and the flow should be awaited. A flow that cannot be decided is no exception: it is
         Unreachable, and runs unless it is in ramp mode.
 
+        The current baggage of OpenTelemetry describes the flow too, unless an explicit label has the same key.
+
         Raises TypeError or ValueError for an argument that is wrong, and ClosedError when the client is closed.
         """
         if params is None:
@@ -266,46 +279,56 @@ class ApertureClient:
             timeout_ns = _abi.DEFAULT_CHECK_TIMEOUT_NS
         else:
             timeout_ns = _arguments.nanoseconds("check_timeout", timeout) or MAX_NS
-        text, lengths, key_count = encode_flow(control_point, params)
         loop = running_loop()
-        queue = self._queue
-        memory = queue.memories.take_for(text, lengths)
-        try:
-            memory.set_flow_params(text, lengths, key_count, timeout_ns, params.ramp_mode)
-            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
-                code = self._library.start_flow(
-                    queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
-                )
-            else:
-                code = self._library.start_flow_async(
-                    queue.client,
-                    memory.params_at,
-                    memory.spare.tag,
-                    memory.flow_at,
-                    memory.decision_at,
-                    memory.call_at,
-                    memory.error_at,
-                )
-                if code == PENDING:
-                    call = queue.keep(memory, loop, cancellable=True)
-                    flow = Flow(self, queue, 0, memory.decision, call, control_point, params.result_cache_key)
-                    if loop is None:
-                        self._join(flow, call)
-                    return flow
-            if code == FORKED:
-                self._reconnect(queue)
-                return self.start_flow(control_point, params)
-            if code != OK:
-                raise self._failure(code, memory.error)
-            handle = memory.flow.value
-            flow = Flow(self, queue, handle, memory.decision, None, control_point, params.result_cache_key)
-            memory.flow.value = 0
-            return flow
-        except BaseException:
-            queue.recover(memory, cancel=True)
-            raise
-        finally:
-            queue.memories.put(memory)
+        module = sys.modules.get(_baggage.MODULE)
+        baggage = () if module is None else _baggage.texts_of(module)
+        while True:
+            text, lengths, key_count = encode_flow(control_point, params, baggage)
+            queue = self._queue
+            memory = queue.memories.take_for(text, lengths)
+            try:
+                memory.set_flow_params(text, lengths, key_count, timeout_ns, params.ramp_mode)
+                if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+                    code = self._library.start_flow(
+                        queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
+                    )
+                else:
+                    code = self._library.start_flow_async(
+                        queue.client,
+                        memory.params_at,
+                        memory.spare.tag,
+                        memory.flow_at,
+                        memory.decision_at,
+                        memory.call_at,
+                        memory.error_at,
+                    )
+                    if code == PENDING:
+                        call = queue.keep(memory, loop, cancellable=True)
+                        flow = Flow(self, queue, 0, memory.decision, call, control_point, params.result_cache_key)
+                        if loop is None:
+                            self._join(flow, call)
+                        return flow
+                if code != OK:
+                    baggage = self._start_again(code, memory.error, queue, baggage)
+                    continue
+                handle = memory.flow.value
+                flow = Flow(self, queue, handle, memory.decision, None, control_point, params.result_cache_key)
+                memory.flow.value = 0
+                return flow
+            except BaseException:
+                queue.recover(memory, cancel=True)
+                raise
+            finally:
+                queue.memories.put(memory)
+
+    def _start_again(self, code: int, error: _abi.Error, queue: CallQueue, baggage: Sequence[str]) -> Sequence[str]:
+        """Return the baggage with which a flow can be started after all, or raise why it cannot."""
+        if code == FORKED:
+            self._reconnect(queue)
+            return baggage
+        if code == INVALID_ARGUMENT and baggage:
+            return ()  # what others have sent must not be a reason to refuse the caller's arguments
+        raise self._failure(code, error)
 
     def wait_ready(self, timeout: Timeout) -> Operation:
         """Wait until the agent can be asked, so that a service does not begin with flows that fail open.
