@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -145,6 +146,11 @@ func TestOptionsThatAreRefused(t *testing.T) {
 
 		"compression":          {Options{Compression: 2}, "compression", "CompressionGzip (1)"},
 		"negative compression": {Options{Compression: -1}, "compression", "CompressionGzip (1)"},
+		"keepalive time":       {Options{KeepaliveTime: 5*time.Minute - 1}, "keepalive time", "too_many_pings"},
+		"negative keepalive":   {Options{KeepaliveTime: -1}, "keepalive time", "negative"},
+		"keepalive timeout":    {Options{KeepaliveTime: time.Hour, KeepaliveTimeout: time.Second - 1}, "keepalive timeout", "below 1 second"},
+		"negative timeout":     {Options{KeepaliveTime: time.Hour, KeepaliveTimeout: -1}, "keepalive timeout", "negative"},
+		"timeout alone":        {Options{KeepaliveTimeout: time.Minute}, "keepalive timeout", "without a keepalive time"},
 		"flow end timeout":     {Options{FlowEndTimeout: -1}, "flow end timeout", "negative"},
 		"telemetry queue":      {Options{TelemetryQueue: -1}, "telemetry queue", "negative"},
 		"telemetry batch":      {Options{TelemetryBatch: -1}, "telemetry batch", "negative"},
@@ -181,6 +187,25 @@ func TestDefaultsAndLimitsOfOptions(t *testing.T) {
 	options, err = Options{TelemetryQueue: 10}.withDefaults()
 	require.NoError(t, err)
 	assert.Equal(t, 10, options.TelemetryBatch, "a batch must be able to fill")
+}
+
+func TestKeepalive(t *testing.T) {
+	for name, test := range map[string]struct {
+		options       Options
+		time, timeout time.Duration
+	}{
+		"none":     {Options{}, 0, 0},
+		"shortest": {Options{KeepaliveTime: 5 * time.Minute, KeepaliveTimeout: time.Second}, 5 * time.Minute, time.Second},
+		"default":  {Options{KeepaliveTime: time.Hour}, time.Hour, 20 * time.Second},
+		"cut":      {Options{KeepaliveTime: 1 << 62, KeepaliveTimeout: 1 << 62}, 24 * time.Hour, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options, err := test.options.agentOptions()
+			require.NoError(t, err)
+			assert.Equal(t, test.time, options.KeepaliveTime)
+			assert.Equal(t, test.timeout, options.KeepaliveTimeout)
+		})
+	}
 }
 
 func TestLocalAddress(t *testing.T) {

@@ -33,6 +33,24 @@ const (
 	// MaxTelemetryInterval is the longest useful TelemetryInterval; longer ones are cut to it.
 	MaxTelemetryInterval = time.Hour
 
+	// MinKeepaliveTime is the shortest Options.KeepaliveTime: an agent, as any server that leaves gRPC's defaults, takes
+	// one ping in five minutes. For more it closes the connection, and the flows that wait in its queue fail open.
+	MinKeepaliveTime = 5 * time.Minute
+	// MaxKeepaliveTime is the longest useful KeepaliveTime; longer ones are cut to it.
+	MaxKeepaliveTime = 24 * time.Hour
+
+	// DefaultKeepaliveTimeout is how long the answer to a ping may take when Options.KeepaliveTimeout is 0.
+	DefaultKeepaliveTimeout = 20 * time.Second
+	// MinKeepaliveTimeout is the shortest KeepaliveTimeout: an agent that is busy for a moment has not vanished.
+	MinKeepaliveTimeout = time.Second
+	// MaxKeepaliveTimeout is the longest useful KeepaliveTimeout; longer ones are cut to it.
+	MaxKeepaliveTimeout = time.Hour
+
+	// MaxMetadata is how many entries Options.Metadata may have.
+	MaxMetadata = 64
+	// MaxMetadataBytes is what the keys and values of Options.Metadata may have in total.
+	MaxMetadataBytes = 8 << 10
+
 	// DefaultCloseTimeout bounds Close when its context has no deadline.
 	DefaultCloseTimeout = 5 * time.Second
 
@@ -50,6 +68,15 @@ const (
 	CompressionGzip
 )
 
+// MetadataEntry is one entry of gRPC metadata: a header of every call.
+type MetadataEntry struct {
+	// Key has letters, which are sent in lower case, digits, "-", "_" and ".". It occurs once. Keys that belong to gRPC
+	// and HTTP, or that another option is for, are refused, and those that end in "-bin", of binary values.
+	Key string
+	// Value is printable ASCII, without a space at either end.
+	Value string
+}
+
 // Options say what a client decides with and how it gets there. The zero value of each field is its default; only
 // Address must be set. With a local address the options of the connection are accepted and have no effect, so that
 // moving between a process and a cluster changes the address and nothing else.
@@ -59,6 +86,9 @@ type Options struct {
 	Address string
 	// APIKey is sent as x-api-key metadata on every call. Empty sends none. It must be printable ASCII.
 	APIKey string
+	// Metadata is sent with every call, at most MaxMetadata entries of MaxMetadataBytes in total, for a proxy between
+	// the client and the agent.
+	Metadata []MetadataEntry
 	// Insecure speaks plaintext. The default is TLS. The options about TLS, from CAFile to SkipVerify, make no sense
 	// with it and are refused. Certificates and keys are read once, by NewClient.
 	Insecure bool
@@ -79,6 +109,13 @@ type Options struct {
 	// Compression of all that is sent to the agent, default CompressionNone. It pays for large labels and many spans over
 	// a slow network; a small request grows by it.
 	Compression Compression
+	// KeepaliveTime is how quiet the connection must have been, while a flow waits for the agent, for a ping to be sent.
+	// 0, the default, sends none; otherwise it is MinKeepaliveTime at least. TCP's own keepalive, which is always on,
+	// does nearly all that pings do; they are for a proxy on the way that stays when the agent behind it vanishes.
+	KeepaliveTime time.Duration
+	// KeepaliveTimeout is how long the answer to a ping may take before the connection is given up, default
+	// DefaultKeepaliveTimeout, MinKeepaliveTimeout at least. It is given with KeepaliveTime only.
+	KeepaliveTimeout time.Duration
 	// UserAgent is put before gRPC's own user agent. The default is "libaperture".
 	UserAgent string
 	// FlowEndTimeout bounds the call that gives back what a flow holds, default DefaultFlowEndTimeout.

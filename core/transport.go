@@ -2,6 +2,7 @@ package core
 
 import (
 	"crypto/tls"
+	"time"
 
 	"github.com/libaperture/libaperture/core/agent"
 )
@@ -25,8 +26,37 @@ func (o *Options) agentOptions() (agent.Options, error) {
 		return options, &ArgumentError{"compression", "is neither CompressionNone (0) nor CompressionGzip (1)"}
 	}
 	var err error
+	if options.Metadata, err = o.callMetadata(); err != nil {
+		return options, err
+	}
+	if options.KeepaliveTime, options.KeepaliveTimeout, err = o.keepalive(); err != nil {
+		return options, err
+	}
 	options.TLS, err = o.tlsConfig()
 	return options, err
+}
+
+// keepalive returns when pings are sent and how long their answers may take, zeros for no pings.
+func (o *Options) keepalive() (interval, timeout time.Duration, err error) {
+	interval, err = pick("keepalive time", o.KeepaliveTime, 0, MaxKeepaliveTime)
+	if err != nil {
+		return 0, 0, err
+	}
+	timeout, err = pick("keepalive timeout", o.KeepaliveTimeout, DefaultKeepaliveTimeout, MaxKeepaliveTimeout)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case interval == 0 && o.KeepaliveTimeout != 0:
+		return 0, 0, &ArgumentError{"keepalive timeout", "makes no sense without a keepalive time; without one no pings are sent"}
+	case interval == 0:
+		return 0, 0, nil
+	case interval < MinKeepaliveTime:
+		return 0, 0, &ArgumentError{"keepalive time", "is below 5 minutes; an agent takes that for an attack (too_many_pings), and " +
+			"closes the connection under the flows that wait; leave it out, since TCP's keepalive is always on, or use 5 minutes or more"}
+	case timeout < MinKeepaliveTimeout:
+		return 0, 0, &ArgumentError{"keepalive timeout", "is below 1 second; an agent that is busy for a moment would be given up"}
+	}
+	return interval, timeout, nil
 }
 
 // tlsConfig returns how to verify the agent and what to show it, nil for an insecure connection.

@@ -469,7 +469,8 @@ typedef struct aperture_client_options {
      * APERTURE_MIN_KEEPALIVE_TIME_NS. 0: no pings; the operating system's keepalive finds dead connections all
      * the same. Since 0.3. */
     int64_t keepalive_time_ns;
-    /* How long a ping may be unanswered until the connection is given up, in nanoseconds. 0: 20 s. Since 0.3. */
+    /* How long a ping may be unanswered until the connection is given up, in nanoseconds, at least 1 s, and only
+     * with keepalive_time_ns. 0: 20 s. Since 0.3. */
     int64_t keepalive_timeout_ns;
     /* How many spans may wait to be sent; more are dropped, and counted. 0: 16,384. Since 0.3. */
     uint64_t telemetry_queue;

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
@@ -25,10 +26,15 @@ type Options struct {
 	// TLS says how to verify the agent; nil speaks plaintext.
 	TLS *tls.Config
 	// APIKey is sent with every call, unless it is empty.
-	APIKey    string
+	APIKey string
+	// Metadata is sent with every call. Keys are in lower case, and are none of gRPC's nor "x-api-key".
+	Metadata  map[string]string
 	UserAgent string
 	// Gzip compresses what is sent, and lets the agent compress its answers.
 	Gzip bool
+	// KeepaliveTime is how quiet the connection must have been, while a call waits, for a ping to be sent; 0 sends none.
+	// A connection on which nothing comes for KeepaliveTimeout after a ping is given up.
+	KeepaliveTime, KeepaliveTimeout time.Duration
 	// WrapConn, unless it is nil, is given each connection when it is made, and returns what is used instead.
 	WrapConn func(net.Conn) net.Conn
 	Logger   *slog.Logger
@@ -42,7 +48,7 @@ const maxResponseBytes = 16 << 20
 type Agent struct {
 	conn    *grpc.ClientConn
 	service checkv1.FlowControlServiceClient
-	apiKey  string
+	secrets []secret // that every call carries
 	logger  *slog.Logger
 
 	calls    context.Context // ends when calls are to end
@@ -53,7 +59,10 @@ type Agent struct {
 var _ check.Decider = (*Agent)(nil)
 
 // Open starts to connect to a gRPC target and returns at once.
-func Open(target string, options Options) (*Agent, error) {
+func Open(target string, options Options) (*Agent, error) { return openWith(target, options) }
+
+// openWith is Open for a test that connects in a way of its own.
+func openWith(target string, options Options, more ...grpc.DialOption) (*Agent, error) {
 	transport := insecure.NewCredentials()
 	if options.TLS != nil {
 		transport = credentials.NewTLS(options.TLS)
@@ -80,24 +89,26 @@ func Open(target string, options Options) (*Agent, error) {
 		// in another process sees an old copy.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
+		dialOption(options.WrapConn, options.Logger),
 	}
-	if options.WrapConn != nil {
-		dial = append(dial, dialOption(options.WrapConn, options.Logger))
+	if options.KeepaliveTime != 0 {
+		dial = append(dial, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.KeepaliveTime, Timeout: options.KeepaliveTimeout}))
 	}
-	if options.APIKey != "" {
-		dial = append(dial, grpc.WithPerRPCCredentials(apiKeyCredentials{"x-api-key": options.APIKey}))
-		if options.TLS == nil {
-			options.Logger.Warn("the API key travels in plaintext over an insecure connection")
-		}
+	if options.APIKey != "" && options.TLS == nil {
+		options.Logger.Warn("the API key travels in plaintext over an insecure connection")
 	}
-	conn, err := grpc.NewClient(target, dial...)
+	metadata, secrets := everyCall(&options)
+	if len(metadata) > 0 {
+		dial = append(dial, grpc.WithPerRPCCredentials(metadata))
+	}
+	conn, err := grpc.NewClient(target, append(dial, more...)...)
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
 		conn:    conn,
 		service: checkv1.NewFlowControlServiceClient(conn),
-		apiKey:  options.APIKey,
+		secrets: secrets,
 		logger:  options.Logger,
 		kept:    make(chan struct{}),
 	}
@@ -107,15 +118,30 @@ func Open(target string, options Options) (*Agent, error) {
 	return a, nil
 }
 
-// apiKeyCredentials is the metadata that carries an API key. Unlike gRPC's own credentials it also goes over an insecure
-// connection: the user asked for both, and dropping the key without a word helps nobody.
-type apiKeyCredentials map[string]string
+// callMetadata is sent with every call. Unlike gRPC's own credentials it also goes over an insecure connection: the user
+// asked for both, and dropping an API key without a word helps nobody.
+type callMetadata map[string]string
 
-func (c apiKeyCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return c, nil
+func (m callMetadata) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return m, nil
 }
 
-func (apiKeyCredentials) RequireTransportSecurity() bool { return false }
+func (callMetadata) RequireTransportSecurity() bool { return false }
+
+// everyCall returns what goes with every call, and what of it no error may tell.
+func everyCall(options *Options) (callMetadata, []secret) {
+	metadata := make(callMetadata, len(options.Metadata)+1)
+	var secrets []secret
+	for key, value := range options.Metadata {
+		metadata[key] = value
+		secrets = append(secrets, secret{value, secretMetadata})
+	}
+	if options.APIKey != "" {
+		metadata["x-api-key"] = options.APIKey
+		secrets = append(secrets, secret{options.APIKey, secretAPIKey})
+	}
+	return metadata, secrets
+}
 
 // keepConnected connects again when a connection ended, so that the next flow finds one. gRPC by itself waits for a
 // call.

@@ -15,19 +15,21 @@ import (
 // errDialPanicked is the error of a connection that the library panicked at.
 var errDialPanicked = errors.New("a defect of the library: making the connection panicked")
 
-// dialOption makes gRPC use connections that wrap has seen. A wrapper in the transport credentials would be simpler, but
-// gRPC closes a connection whose handshake fails without it.
+// dialOption makes gRPC use connections that wrap, unless it is nil, has seen. A wrapper in the transport credentials
+// would be simpler, but gRPC closes a connection whose handshake fails without it.
 func dialOption(wrap func(net.Conn) net.Conn, logger *slog.Logger) grpc.DialOption {
-	// The intervals of keepalive are the system's, as with gRPC's own dialer.
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: -1, Interval: -1, Count: -1}}
+	// TCP probes a quiet connection every 15 s, Go's default; gRPC's own dialer leaves the two hours of the system. So a
+	// NAT or balancer does not forget the connection under a flow that waits in an agent's queue for minutes, and an
+	// agent that vanished is noticed. Unlike pings of gRPC, no agent counts these.
+	var dialer net.Dialer
 	dial := func(ctx context.Context, address string) (net.Conn, error) {
 		network := "tcp"
 		if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
 			network, address = "unix", strings.TrimPrefix(path, "//")
 		}
 		conn, err := dialer.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
+		if err != nil || wrap == nil {
+			return conn, err
 		}
 		wrapped := false
 		defer func() {

@@ -16,6 +16,7 @@ type secret struct{ text, kind string }
 // The kinds of secrets.
 const (
 	secretAPIKey     = "[API key]"
+	secretMetadata   = "[metadata]"
 	secretLabelValue = "[label value]"
 	secretCacheKey   = "[cache key]"
 	secretCacheValue = "[cached value]"
@@ -67,18 +68,16 @@ func cacheKeys(result string, global []string) []secret {
 // maxMessage limits what is kept of a message, in bytes.
 const maxMessage = 512
 
-// shortestSecret is the length in bytes below which a text is a word of any sentence.
+// shortestSecret is the length in bytes below which a text is a word of any sentence. It is none of an API key's.
 const shortestSecret = 4
 
 // redact makes the message of an agent fit for an error or a log. An agent may quote what it was sent.
 func (a *Agent) redact(message string, secrets []secret) string {
-	if a.apiKey != "" {
-		message = strings.ReplaceAll(message, a.apiKey, secretAPIKey)
-	}
+	secrets = slices.Concat(a.secrets, secrets)
 	// The longest first: one may be a part of another.
 	slices.SortFunc(secrets, func(x, y secret) int { return cmp.Compare(len(y.text), len(x.text)) })
 	for _, secret := range secrets {
-		if len(secret.text) >= shortestSecret {
+		if len(secret.text) >= shortestSecret || secret.kind == secretAPIKey {
 			message = strings.ReplaceAll(message, secret.text, secret.kind)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/libaperture/libaperture/core/check"
 )
 
-// StatusError is what gRPC, or the agent, said about a call that failed. The API key, label values, and the keys and
-// values of cache entries are taken out of its message.
+// StatusError is what gRPC, or the agent, said about a call that failed. The API key, the values of metadata and of
+// labels, and the keys and values of cache entries are taken out of its message.
 type StatusError struct {
 	Code    codes.Code
 	Message string

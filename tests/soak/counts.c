@@ -44,6 +44,7 @@ void print_stats(const char *name, const aperture_stats *stats) {
     FIELD(spans_dropped)
     FIELD(spans_queued)
     FIELD(flows_sanitised)
+    FIELD(flows_never_ended)
 #undef FIELD
     printf("\"calls_pending\":%" PRIu64 "}", stats->calls_pending);
 }

@@ -160,6 +160,14 @@ void note_end(const struct plan *plan, aperture_code code, const aperture_end_re
     counts.ended_decided += decided;
 }
 
+void abandon_flow(const struct plan *plan, aperture_flow flow) {
+    const bool decided = plan->decision != APERTURE_UNREACHABLE;
+    counts.not_ended++;
+    counts.not_ended_decided += decided;
+    counts.not_ended_holding += decided && plan->in_flight;
+    close_flow(flow);
+}
+
 void close_flow(aperture_flow flow) {
     const aperture_code code = aperture_flow_close(flow, NULL);
     if (code != APERTURE_OK) {

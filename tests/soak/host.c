@@ -158,12 +158,13 @@ static void finish_leftovers(int64_t limit_ns) {
     }
 }
 
-/* Whether the library has counted the end, and the span, of every flow that was ended. */
+/* Whether the library has counted the end, and the span, of every flow. */
 static bool is_settled(const aperture_stats *stats) {
     /* Flows of cancelled starts, which the host never saw, may have been decided. */
     const uint64_t unseen = stats->flows_accepted + stats->flows_rejected - counts.accepted - counts.rejected;
-    return stats->flows_ended >= counts.ended + counts.start_cancelled &&
-           stats->spans_exported + stats->spans_dropped + stats->spans_queued >= counts.ended_decided + unseen;
+    const uint64_t decided = counts.ended_decided + counts.not_ended_decided + unseen;
+    return stats->flows_ended >= counts.ended + counts.not_ended + counts.start_cancelled &&
+           stats->spans_exported + stats->spans_dropped + stats->spans_queued >= decided;
 }
 
 /*

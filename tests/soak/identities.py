@@ -117,12 +117,13 @@ def of_round(one: Round) -> list[Identity]:
         equal(
             "every flow handed out is ended, or closed without", counts["ended"] + counts["not_ended"], decided(counts)
         ),
-        equal("flows ended", stats["flows_ended"], counts["ended"] + cancelled),
+        equal("flows ended", stats["flows_ended"], counts["ended"] + counts["not_ended"] + cancelled),
+        equal("flows closed without an end", stats["flows_never_ended"], counts["not_ended"]),
         seen(
             "ends that gave nothing back",
             counts["ends_unreachable"],
             stats["flow_ends_failed"],
-            counts["ends_cancelled"] + cancelled,
+            counts["ends_cancelled"] + cancelled + counts["not_ended_holding"],
         ),
         Identity(
             "calls that say they were cancelled, were", 0, cancelled + counts["ends_cancelled"], counts["cancels"]
@@ -134,7 +135,7 @@ def of_round(one: Round) -> list[Identity]:
         equal(
             "the span of every ended flow that was decided is sent or dropped",
             stats["spans_exported"] + stats["spans_dropped"],
-            counts["ended_decided"] + unseen_spans,
+            counts["ended_decided"] + counts["not_ended_decided"] + unseen_spans,
         ),
         equal("spans that still wait", stats["spans_queued"], 0),
         equal("mistakes", counts["mistakes"], 0),
@@ -184,7 +185,9 @@ def of_agents(rounds: Sequence[Round], agents: Agents) -> list[Identity]:
         agents.rejected,
         library("flows_rejected") + undecided,
     )
-    ends_unknown = library("flow_ends_failed") + host("ends_cancelled") + host("start_cancelled")
+    ends_unknown = (
+        library("flow_ends_failed") + host("ends_cancelled") + host("start_cancelled") + host("not_ended_holding")
+    )
     return [
         accepted,
         rejected,

@@ -340,7 +340,7 @@ def flows_table(rounds: Sequence[identities.Round]) -> str:
         count("  gave back tokens", "ends_answered"),
         count("  could not give back", "ends_unreachable"),
         count("  end cancelled", "ends_cancelled"),
-        count("flows never ended", "not_ended"),
+        count("flows closed without an end", "not_ended"),
         stat("spans sent", "spans_exported"),
         stat("spans dropped", "spans_dropped"),
     ]

@@ -37,7 +37,9 @@ void sleep_ns(int64_t duration);
     X(ends_answered)             /* tokens were given back and the agent answered */                                   \
     X(ends_unreachable)          /* APERTURE_ERROR_UNREACHABLE */                                                      \
     X(ends_cancelled)            /* their completion says APERTURE_ERROR_CANCELLED */                                  \
-    X(not_ended)                 /* flows that were closed and never ended */                                          \
+    X(not_ended)                 /* flows that were closed without an end, which the library makes up for */           \
+    X(not_ended_decided)         /* of those: accepted or rejected, so that there is a span */                         \
+    X(not_ended_holding)         /* of those: holding tokens that the library gives back, or not */                    \
     X(sanitised)                 /* flows with a label that is not UTF-8 */                                            \
     X(cancels)                   /* calls that were cancelled before their completion was handed out */                \
     X(pending)                   /* calls that returned APERTURE_PENDING */                                            \
@@ -112,6 +114,8 @@ void note_decision(struct plan *plan, const aperture_decision *decision);
 /* Counts the outcome of a call that ended a flow. */
 void note_end(const struct plan *plan, aperture_code code, const aperture_end_result *result);
 void close_flow(aperture_flow flow);
+/* Closes a flow that nobody has ended. */
+void abandon_flow(const struct plan *plan, aperture_flow flow);
 
 /* ---- workers.c: the threads of a round ---- */
 

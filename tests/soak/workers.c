@@ -87,8 +87,7 @@ bool run_blocking(struct round *round, struct worker *worker, struct plan *plan)
     if (plan->ends) {
         end_blocking(worker, flow, plan);
     } else {
-        counts.not_ended++;
-        close_flow(flow);
+        abandon_flow(plan, flow);
     }
     return true;
 }
@@ -132,8 +131,7 @@ static void end_async(struct round *round, struct worker *worker, struct record 
 static void started(struct round *round, struct worker *worker, struct record *record) {
     watch_end(&record->watch);
     if (!record->plan.ends) {
-        counts.not_ended++;
-        close_flow(record->flow);
+        abandon_flow(&record->plan, record->flow);
         give_record(record);
         return;
     }
