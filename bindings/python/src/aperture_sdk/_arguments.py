@@ -5,18 +5,28 @@ A message names the argument and its type. It shows no text that may be secret: 
 
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Optional, Union
 
 from . import errors
-from ._abi import Code
+from ._abi import Code, Compression
 
 # A time to wait: a timedelta, or a number of seconds.
 Timeout = Union[timedelta, float]
 
 # What a cache stores: text, which becomes UTF-8, or bytes.
 Value = Union[str, bytes, bytearray, memoryview]
+
+Path = Union[str, "os.PathLike[str]"]
+
+# What is sent with every call: a mapping, or pairs of keys and values.
+Metadata = Union[Mapping[str, str], Iterable[tuple[str, str]]]
+_PAIR = 2
+
+# Members of grpc.Compression, which is an enumeration of numbers in a package that nobody needs for this one.
+_GRPC_NO_COMPRESSION = 0
+_GRPC_GZIP = 2
 
 MAX_NS = 2**63 - 1
 
@@ -33,7 +43,7 @@ def text(name: str, value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def path(name: str, value: Union[str, "os.PathLike[str]", None]) -> bytes:
+def path(name: str, value: Optional[Path]) -> bytes:
     """Return a path as the system takes it."""
     if value is None:
         return b""
@@ -43,6 +53,15 @@ def path(name: str, value: Union[str, "os.PathLike[str]", None]) -> bytes:
         raise TypeError(f"{name}: must be str or os.PathLike, not {type(value).__name__}") from None
 
 
+def pem(name: str, value: Union[str, bytes, None]) -> bytes:
+    """Return certificates or a key in PEM."""
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: must be str or bytes, not {type(value).__name__}")
+    return text(name, value)
+
+
 def flag(name: str, value: bool) -> int:
     """Return a bool as the library takes it."""
     if not isinstance(value, bool):
@@ -50,8 +69,10 @@ def flag(name: str, value: bool) -> int:
     return int(value)
 
 
-def count(name: str, value: int, limit: int = 2**63) -> int:
-    """Return a number of things, at least 1 and below the limit. The library's word for its default is 0, ours None."""
+def count(name: str, value: Optional[int], limit: int = 2**63) -> int:
+    """Return a number of things, at least 1 and below the limit; 0 for None, the library's word for its default."""
+    if value is None:
+        return 0
     if type(value) is not int:
         raise TypeError(f"{name}: must be int, not {type(value).__name__}")
     if not 0 < value < limit:
@@ -89,6 +110,34 @@ def positive_timeout(name: str, value: Optional[Timeout]) -> int:
     if total <= 0:
         raise wrong(name, f"is {value}; must be more than 0, at least a nanosecond")
     return total
+
+
+def compression(name: str, value: Union[str, int, None]) -> Compression:
+    """Return how messages are compressed. The numbers are those of grpc.Compression."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, type(None))):
+        raise TypeError(f'{name}: must be "gzip", "none", None or grpc.Compression, not {type(value).__name__}')
+    if value in (None, "none", _GRPC_NO_COMPRESSION):
+        return Compression.COMPRESSION_NONE
+    if value in ("gzip", _GRPC_GZIP):
+        return Compression.COMPRESSION_GZIP
+    raise wrong(name, f'is {value!r}; must be "gzip" or "none", or Gzip or NoCompression of grpc.Compression')
+
+
+def metadata(name: str, value: Optional[Metadata]) -> list[tuple[bytes, bytes]]:
+    """Return entries of gRPC metadata. Their values may be secret, and are shown in no message."""
+    if value is None:
+        return []
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise TypeError(f"{name}: must be a mapping of str to str, or pairs of them, not {type(value).__name__}")
+    entries = []
+    for number, pair in enumerate(pairs, 1):
+        if not isinstance(pair, (tuple, list)) or len(pair) != _PAIR:
+            raise TypeError(f"{name}: entry {number} must be a pair of a key and a value")
+        entries.append(
+            (text(f"{name}: the key of entry {number}", pair[0]), text(f"{name}: the value of entry {number}", pair[1]))
+        )
+    return entries
 
 
 def stored(name: str, value: Value) -> bytes:

@@ -28,11 +28,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from . import _abi, _arguments, _baggage, _library, cache, errors
+from . import _abi, _arguments, _baggage, _environment, _library, cache, errors
 from ._abi import Code
-from ._arguments import MAX_NS, Timeout, Value
+from ._arguments import MAX_NS, Metadata, Path, Timeout, Value
 from ._calls import (
     FORKED,
     INVALID_ARGUMENT,
@@ -52,6 +52,8 @@ from .flow import Flow
 __all__ = ["ApertureClient", "FlowParams", "Labels", "Operation", "Stats"]
 
 Labels = dict[str, str]
+
+_Client = TypeVar("_Client", bound="ApertureClient")
 
 _logger = logging.getLogger("aperture-py")
 _logger.addHandler(logging.NullHandler())  # nothing is written where nobody asked for it
@@ -172,20 +174,32 @@ class ApertureClient:
 
     @classmethod
     def new_client(
-        cls,
+        cls: type[_Client],
         address: str,
         api_key: Optional[str] = None,
         insecure: bool = False,
         grpc_timeout: Optional[timedelta] = None,
         credentials: None = None,
-        compression: Any = None,
+        compression: Union[str, int, None] = None,
         *,
-        ca_file: Union[str, "os.PathLike[str]", None] = None,
+        ca_file: Optional[Path] = None,
+        ca_pem: Union[str, bytes, None] = None,
         server_name: Optional[str] = None,
+        client_certificate_file: Optional[Path] = None,
+        client_key_file: Optional[Path] = None,
+        client_certificate_pem: Union[str, bytes, None] = None,
+        client_key_pem: Union[str, bytes, None] = None,
+        skip_verify: bool = False,
+        metadata: Optional[Metadata] = None,
         user_agent: Optional[str] = None,
+        keepalive_time: Optional[Timeout] = None,
+        keepalive_timeout: Optional[Timeout] = None,
         telemetry: bool = True,
+        telemetry_queue: Optional[int] = None,
+        telemetry_batch: Optional[int] = None,
+        telemetry_interval: Optional[Timeout] = None,
         max_pending_calls: Optional[int] = None,
-    ) -> "ApertureClient":
+    ) -> _Client:
         """Make a client. It connects in the background; an agent that is down is no error here.
 
         address: host:port, dns:///name:port or unix:///path of an agent; local: accepts everything in this process,
@@ -193,13 +207,25 @@ class ApertureClient:
         api_key: sent as x-api-key with every call.
         insecure: no TLS.
         grpc_timeout: how long giving back the in-flight tokens of a flow may take, by default 1 s.
-        credentials: must be None: see ca_file and server_name.
-        compression: must be None or grpc.Compression.NoCompression.
-        ca_file: PEM file with the authorities to trust, instead of the system's.
+        credentials: must be None: see ca_file and what follows it.
+        compression: how messages to the agent are compressed: "gzip", "none", or that member of grpc.Compression.
+        ca_file, ca_pem: PEM file, or PEM text, with the authorities to trust instead of the system's.
         server_name: name that the agent's certificate must have, instead of the host of the address.
+        client_certificate_file, client_key_file: PEM files of the certificate that the client shows, and of its key.
+        client_certificate_pem, client_key_pem: the same as PEM text.
+        skip_verify: trust every certificate. This protects from nobody who can take the agent's place; it is for tests.
+        metadata: entries of gRPC metadata that go with every call, at most 64.
         user_agent: put in front of the library's own.
+        keepalive_time: how long a connection on which a flow waits may be silent until it is pinged; by default it is
+            not. At least 5 minutes: an agent ends connections that are pinged more often.
+        keepalive_timeout: how long a ping may be unanswered until the connection is given up, by default 20 s.
         telemetry: whether to send a span for each flow that ends.
+        telemetry_queue: how many spans may wait, by default 16,384; more are dropped and counted.
+        telemetry_batch: how many spans are sent together at most, by default 512.
+        telemetry_interval: how long a span waits at most, by default 1 s.
         max_pending_calls: how many flows may be undecided at once in event loops; one over it is Unreachable at once.
+
+        Times are timedeltas or, but for grpc_timeout, numbers of seconds. Files are read once, here.
 
         Raises ValueError (InvalidArgumentError, PolicyError) or TypeError for an argument that is wrong, and
         ImportError (LibraryError) when the shared library cannot be used.
@@ -207,27 +233,53 @@ class ApertureClient:
         if credentials is not None:
             raise TypeError(
                 f"credentials: {type(credentials).__name__} objects cannot be used, because the connection is not "
-                "made by the grpc package; use ca_file and server_name, or insecure=True"
+                "made by the grpc package; use ca_file or ca_pem, client_certificate_file and client_key_file, "
+                "skip_verify=True, or insecure=True"
             )
-        if compression is not None and compression != 0:  # grpc.Compression.NoCompression is 0
-            raise ValueError("compression: is not supported; leave it out, or use grpc.Compression.NoCompression")
         texts = {
             "address": _arguments.text("address", address),
             "api_key": _arguments.text("api_key", "" if api_key is None else api_key),
             "ca_file": _arguments.path("ca_file", ca_file),
             "server_name": _arguments.text("server_name", "" if server_name is None else server_name),
             "user_agent": _arguments.text("user_agent", "" if user_agent is None else user_agent),
+            "ca_pem": _arguments.pem("ca_pem", ca_pem),
+            "client_certificate_file": _arguments.path("client_certificate_file", client_certificate_file),
+            "client_key_file": _arguments.path("client_key_file", client_key_file),
+            "client_certificate_pem": _arguments.pem("client_certificate_pem", client_certificate_pem),
+            "client_key_pem": _arguments.pem("client_key_pem", client_key_pem),
         }
-        kept = _Options(texts)
+        kept = _Options(texts, _arguments.metadata("metadata", metadata))
         options = kept.structure
+        options.compression = _arguments.compression("compression", compression)
+        options.skip_verify = _arguments.flag("skip_verify", skip_verify)
+        options.keepalive_time_ns = _arguments.positive_timeout("keepalive_time", keepalive_time)
+        options.keepalive_timeout_ns = _arguments.positive_timeout("keepalive_timeout", keepalive_timeout)
+        options.telemetry_interval_ns = _arguments.positive_timeout("telemetry_interval", telemetry_interval)
+        options.telemetry_queue = _arguments.count("telemetry_queue", telemetry_queue)
+        options.telemetry_batch = _arguments.count("telemetry_batch", telemetry_batch)
+        options.max_pending_calls = _arguments.count("max_pending_calls", max_pending_calls)
         options.insecure = _arguments.flag("insecure", insecure)
         options.telemetry_off = 1 - _arguments.flag("telemetry", telemetry)
         if grpc_timeout is not None:
             # 0 is the library's word for its default; here it is as wrong as a negative timeout.
             options.flow_end_timeout_ns = _arguments.nanoseconds("grpc_timeout", grpc_timeout) or -1
-        if max_pending_calls is not None:
-            options.max_pending_calls = _arguments.count("max_pending_calls", max_pending_calls)
         return cls(_library.load(), kept, address)
+
+    @classmethod
+    def from_environment(cls: type[_Client], **options: Any) -> _Client:
+        """Make a client with options from the environment. Those that are given go before it; see new_client.
+
+        APERTURE_AGENT_ADDRESS: the address.
+        APERTURE_API_KEY: the API key.
+        APERTURE_AGENT_INSECURE, APERTURE_AGENT_SKIP_VERIFY: insecure and skip_verify; true, false, 1 or 0.
+
+        A variable that is unset or empty says nothing. Raises ValueError that names the variable when one is wrong.
+        """
+        options, told = _environment.add_options(options)
+        try:
+            return cls.new_client(**options)
+        except (errors.InvalidArgumentError, errors.PolicyError) as error:
+            raise type(error)(f"{error}{told}", error.code) from None
 
     def _connect(self) -> None:
         """Make the client of the library, in this process."""
@@ -593,10 +645,17 @@ class _Options:
 
     __slots__ = ("_buffers", "structure")
 
-    def __init__(self, texts: dict[str, bytes]) -> None:
+    def __init__(self, texts: dict[str, bytes], metadata: list[tuple[bytes, bytes]]) -> None:
         self.structure = _abi.ClientOptions(struct_size=ctypes.sizeof(_abi.ClientOptions))
-        self._buffers = []  # they live as long as the structure that points at them
+        self._buffers: list[Any] = []  # they live as long as the structure that points at them
         for name, text in texts.items():
-            buffer = ctypes.create_string_buffer(text, max(len(text), 1))
-            self._buffers.append(buffer)
-            setattr(self.structure, name, _abi.Text(ctypes.addressof(buffer), len(text)))
+            setattr(self.structure, name, self._keep(text))
+        entries = (_abi.Label * len(metadata))(*[_abi.Label(self._keep(key), self._keep(one)) for key, one in metadata])
+        self._buffers.append(entries)
+        self.structure.metadata = ctypes.addressof(entries)
+        self.structure.metadata_count = len(metadata)
+
+    def _keep(self, text: bytes) -> _abi.Text:
+        buffer = ctypes.create_string_buffer(text, max(len(text), 1))
+        self._buffers.append(buffer)
+        return _abi.Text(ctypes.addressof(buffer), len(text))

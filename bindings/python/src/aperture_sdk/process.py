@@ -45,9 +45,8 @@ def configure(
     options = _abi.ProcessOptions(struct_size=ctypes.sizeof(_abi.ProcessOptions))
     if not isinstance(log_level, LogLevel):
         raise TypeError(f"log_level: must be LogLevel, not {type(log_level).__name__}")
-    # The library's word for nothing is 0. Here that is None, and 0 is as wrong as a negative number.
-    options.log_fd = 0 if log_fd is None else count("log_fd", log_fd, _LIMIT)
-    options.max_procs = 0 if max_procs is None else count("max_procs", max_procs, _LIMIT)
+    options.log_fd = count("log_fd", log_fd, _LIMIT)
+    options.max_procs = count("max_procs", max_procs, _LIMIT)
     options.log_level = log_level.value
     options.leave_signal_handlers = flag("leave_signal_handlers", leave_signal_handlers)
     library = _library.load()
