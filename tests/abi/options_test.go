@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	_ "google.golang.org/grpc/encoding/gzip" // the agent in this process understands what a client compresses
 
 	"github.com/libaperture/libaperture/tests/fakeagent"
 	"github.com/libaperture/libaperture/tests/host"
@@ -33,6 +34,7 @@ func TestOptionsReachTheAgent(t *testing.T) {
 	call := agent.Recorded().Checks[0]
 	require.Equal(t, []string{"blue"}, call.Metadata.Get("tenant"))
 	require.Equal(t, []string{"a"}, call.Metadata.Get("zone"))
+	require.Equal(t, "gzip", call.Encoding)
 
 	options.TelemetryQueue, options.TelemetryBatch = 1, 0
 	bounded := host.OpenClient(t, options)

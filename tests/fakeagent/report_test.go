@@ -12,6 +12,7 @@ import (
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -41,6 +42,13 @@ func without(object any, names ...string) map[string]any {
 		delete(rest, name)
 	}
 	return rest
+}
+
+func TestReportOfAnAgentThatWasAskedNothingHasEmptyLists(t *testing.T) {
+	for name, value := range report(t, start(t, fakeagent.Options{})) {
+		assert.NotNil(t, value, name)
+		assert.Empty(t, value, name)
+	}
 }
 
 func TestReportTellsWhatTheCachesWereAsked(t *testing.T) {
@@ -151,7 +159,7 @@ func TestReportTellsTheMetadataAndTheCompressionOfEveryKindOfCall(t *testing.T) 
 		return metadata.AppendToOutgoingContext(t.Context(), "x-tenant", "shop", "x-tenant", "search", "x-api-key", "key of "+kind)
 	}
 	callEverything(t, connection, sent)
-	callEverything(t, connection, sent, grpc.UseCompressor("gzip"))
+	callEverything(t, connection, sent, grpc.UseCompressor(gzip.Name))
 	callEverything(t, connection, func(string) context.Context { return t.Context() })
 
 	seen := report(t, agent)
