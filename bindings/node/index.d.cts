@@ -180,8 +180,16 @@ export interface CacheKeys {
 
 /** One entry of a cache. */
 export type CacheKey =
-  | { /** In the result cache of the control point. */ readonly resultCacheKey: string; readonly globalCacheKey?: undefined }
-  | { readonly resultCacheKey?: undefined; /** In the global cache. */ readonly globalCacheKey: string };
+  | {
+      /** In the result cache of the control point. */
+      readonly resultCacheKey: string;
+      readonly globalCacheKey?: undefined;
+    }
+  | {
+      readonly resultCacheKey?: undefined;
+      /** In the global cache. */
+      readonly globalCacheKey: string;
+    };
 
 /** Whether a cache had an entry. */
 export declare const LookupStatus: {
@@ -504,7 +512,9 @@ export declare class Flow {
   globalCache(key: string): KeyLookupResponse;
   /**
    * Stores the result of the flow under its resultCacheKey. As the three that follow, it may be called for every flow,
-   * also after its end. What goes wrong at the agent is an error of the response. Rejects with INVALID_ARGUMENT and CLOSED.
+   * also after its end. What goes wrong at the agent is an error of the response.
+   *
+   * Rejects with INVALID_ARGUMENT and CLOSED.
    */
   setResultCache(entry: CacheEntry, options?: CacheCallOptions): Promise<KeyUpsertResponse>;
   /** Removes what is stored under the resultCacheKey of the flow. */

@@ -14,9 +14,10 @@ class FlowRejectedError extends ApertureError {
   constructor(flow) {
     const reason = flow.rejectReason();
     const failure = flow.error();
-    const message =
-      failure === null ? `the flow was rejected: ${reason}` : `nothing was decided about the flow, which is in ramp mode`;
-    super('REJECTED', message);
+    super(
+      'REJECTED',
+      failure === null ? `the flow was rejected: ${reason}` : 'nothing was decided about the flow, which is in ramp mode',
+    );
     if (failure !== null) {
       this.cause = failure;
     }

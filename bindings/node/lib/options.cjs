@@ -329,7 +329,8 @@ function readSignal(name, signal) {
   if (signal === undefined || signal === null) {
     return undefined;
   }
-  if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+  const isSignal = typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function';
+  if (!isSignal) {
     throw invalidArgument(`${name} must be an AbortSignal, not ${describe(signal)}`);
   }
   return signal;
@@ -504,5 +505,6 @@ function readWaitOptions(options) {
 
 module.exports = {
   describe, hasLoneSurrogate, nanoseconds, readAttributeValue, readCacheCallOptions, readClientOptions, readEntry,
-  readEntryKey, readFlowParams, readGuardParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey, requireText, withEnvironment,
+  readEntryKey, readFlowParams, readGuardParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey,
+  requireText, withEnvironment,
 };

@@ -4,7 +4,8 @@ import {
   ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
   FlowRejectedError, FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason,
   configure,
-  type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type GuardParams,
+  type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions,
+  type Duration, type FlowEndResponse, type FlowParams, type GuardParams,
   type LogLevel,
   type ProcessOptions, type Stats,
 } from 'libaperture';
