@@ -50,8 +50,10 @@ type agentDecider interface {
 	check.Decider
 	// Export sends spans. It returns when ctx ends at the latest.
 	Export(ctx context.Context, spans *tracev1.TracesData) (rejected int64, err error)
-	// EndCalls ends the calls in progress, all but Export, with UnreachableClosed, and refuses new ones.
+	// EndCalls ends the calls in progress, all but FlowEnd and Export, with UnreachableClosed, and refuses new ones.
 	EndCalls()
+	// AwaitReturns waits until no FlowEnd is in progress, or ctx ends.
+	AwaitReturns(ctx context.Context)
 }
 
 // NewClient returns a client for the address. It starts to connect in the background and never waits for the network;
@@ -156,7 +158,8 @@ func (c *Client) WaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Close wakes every call that waits, sends the spans of the flows that were ended, and closes the connection. It
+// Close wakes every call that waits for a decision, sends the spans of the flows that were ended, lets the ends that are
+// under way give back what their flows hold, and closes the connection. It
 // returns when ctx ends at the latest, or after DefaultCloseTimeout when ctx has no deadline; spans that could not be
 // sent by then are dropped, counted, and an error. Flows that are ended later lose their span, which is counted.
 // Another Close waits for the first.
@@ -182,11 +185,15 @@ func (c *Client) Close(ctx context.Context) (closing error) {
 			closing = fmt.Errorf("closing the client: %w", err)
 		}
 	}()
-	if agent, ok := c.decider.(agentDecider); ok {
+	agent, remote := c.decider.(agentDecider)
+	if remote {
 		agent.EndCalls()
 	}
 	if c.telemetry != nil {
 		flushed = c.telemetry.close(ctx)
+	}
+	if remote {
+		agent.AwaitReturns(ctx)
 	}
 	return nil
 }

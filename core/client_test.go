@@ -253,12 +253,40 @@ func TestCloseWakesWhatWaits(t *testing.T) {
 		recorded := server.Recorded()
 		return recorded.CheckCount == 2 && recorded.FlowEndCount == 1
 	}, generous, time.Millisecond)
-	require.NoError(t, client.Close(t.Context()))
-	assert.Equal(t, check.UnreachableClosed, (<-flows).UnreachableReason())
+	closing, cancel := context.WithCancel(t.Context())
+	closed := make(chan error)
+	go func() { closed <- client.Close(closing) }()
+	assert.Equal(t, check.UnreachableClosed, (<-flows).UnreachableReason(), "who waits for a decision is woken at once")
+	select {
+	case <-ends:
+		t.Error("an end was given up before the close was")
+	case <-time.After(20 * time.Millisecond):
+	}
+	cancel()
+	require.NoError(t, <-closed)
 	failed, ok := errors.AsType[*check.UnreachableError](<-ends)
 	require.True(t, ok)
 	assert.Equal(t, check.UnreachableClosed, failed.Reason)
 	assert.Equal(t, 1, server.Recorded().SpanCount, "the span of the flow that was ended")
+}
+
+// A client that is closed right after its last flow has ended does not keep that flow's tokens.
+func TestCloseLetsEndsGiveBack(t *testing.T) {
+	server := startServer(t, fakeagent.Options{})
+	server.Set(fakeagent.Behaviour{InFlight: 1, FlowEnd: fakeagent.Trouble{Delay: 50 * time.Millisecond}})
+	client := connect(t, Options{Address: server.Address(), Insecure: true, FlowEndTimeout: generous})
+	flow, another := start(t, client, patient), start(t, client, patient)
+	ends := make(chan error)
+	go func() {
+		_, err := flow.End(context.Background())
+		ends <- err
+	}()
+	require.Eventually(t, func() bool { return server.Recorded().FlowEndCount == 1 }, generous, time.Millisecond)
+	require.NoError(t, client.Close(t.Context()))
+	require.NoError(t, <-ends)
+	_, err := another.End(t.Context())
+	assert.Equal(t, check.UnreachableClosed, asUnreachable(err).Reason, "too late")
+	assert.Zero(t, client.Stats().FlowEndsFailed-1)
 }
 
 func TestClosedClient(t *testing.T) {

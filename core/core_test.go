@@ -92,6 +92,8 @@ func (d *fakeDecider) Export(ctx context.Context, spans *tracev1.TracesData) (in
 	return rejected, nil
 }
 
+func (d *fakeDecider) AwaitReturns(context.Context) {}
+
 func (d *fakeDecider) EndCalls() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

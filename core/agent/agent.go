@@ -51,8 +51,9 @@ type Agent struct {
 	secrets []secret // that every call carries
 	logger  *slog.Logger
 
-	calls    context.Context // ends when calls are to end
+	calls    context.Context // ends when calls are to end, all but FlowEnd and Export
 	endCalls context.CancelFunc
+	returns  returns
 	kept     chan struct{} // closed when keepConnected has returned
 }
 
@@ -113,6 +114,7 @@ func openWith(target string, options Options, more ...grpc.DialOption) (*Agent, 
 		kept:    make(chan struct{}),
 	}
 	a.calls, a.endCalls = context.WithCancel(context.Background())
+	a.returns.ctx, a.returns.end = context.WithCancel(context.Background())
 	conn.Connect()
 	guard.Keep(a.logger, "agent.connection", a.calls.Done(), a.keepConnected, nil, func() { close(a.kept) })
 	return a, nil
@@ -168,7 +170,7 @@ func (a *Agent) keepConnected() {
 
 // Check asks the agent for a decision.
 func (a *Agent) Check(ctx context.Context, request *check.Request) (check.Answer, error) {
-	call, cancel := a.begin(ctx, request.Timeout)
+	call, cancel := a.begin(ctx, a.calls, request.Timeout)
 	defer cancel()
 	response, err := a.service.Check(call, &checkv1.CheckRequest{
 		ControlPoint:       request.ControlPoint,
@@ -178,41 +180,44 @@ func (a *Agent) Check(ctx context.Context, request *check.Request) (check.Answer
 		ExpectEnd:          true, // tokens are given back by FlowEnd, not when the span arrives
 	})
 	if err != nil {
-		return check.Answer{}, a.unreachable(ctx, err, secretsOfCheck(request)...)
+		return check.Answer{}, a.unreachable(ctx, a.calls, err, secretsOfCheck(request)...)
 	}
 	return answer(response)
 }
 
-// FlowEnd gives back what a flow holds. What is not given back costs the capacity until it expires.
+// FlowEnd gives back what a flow holds. What is not given back costs the capacity until it expires; so EndCalls does not
+// end it, and AwaitReturns waits for it.
 func (a *Agent) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest, timeout time.Duration) (*checkv1.FlowEndResponse, error) {
-	return callAgain(ctx, a, timeout, checkv1.FlowControlServiceClient.FlowEnd, request, secretsOfFlowEnd)
+	a.returns.begin()
+	defer a.returns.done()
+	return callAgain(ctx, a, a.returns.ctx, timeout, checkv1.FlowControlServiceClient.FlowEnd, request, secretsOfFlowEnd)
 }
 
 // callAgain makes a call that does no harm when it is made twice, and makes it once more when the connection was lost
-// under it. Both together are bounded by timeout. secrets are read only when the call failed.
-func callAgain[Request, Response any](ctx context.Context, a *Agent, timeout time.Duration,
+// under it. Both together are bounded by timeout, and end with life. secrets are read only when the call failed.
+func callAgain[Request, Response any](ctx context.Context, a *Agent, life context.Context, timeout time.Duration,
 	method func(checkv1.FlowControlServiceClient, context.Context, *Request, ...grpc.CallOption) (*Response, error),
 	request *Request, secrets func(*Request) []secret,
 ) (*Response, error) {
-	call, cancel := a.begin(ctx, timeout)
+	call, cancel := a.begin(ctx, life, timeout)
 	defer cancel()
 	response, err := method(a.service, call, request)
 	if err != nil && isConnectionLoss(err) {
 		response, err = method(a.service, call, request)
 	}
 	if err != nil {
-		return nil, a.unreachable(ctx, err, secrets(request)...)
+		return nil, a.unreachable(ctx, life, err, secrets(request)...)
 	}
 	return response, nil
 }
 
-// begin returns the context of a call: it ends with ctx, with EndCalls, and after timeout.
-func (a *Agent) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+// begin returns the context of a call: it ends with ctx, with life, and after timeout.
+func (a *Agent) begin(ctx, life context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if ctx == context.Background() {
-		return context.WithTimeout(a.calls, timeout)
+		return context.WithTimeout(life, timeout)
 	}
 	call, cancel := context.WithTimeout(ctx, timeout)
-	stop := guard.AfterFunc(a.calls, a.logger, "agent.call.end", cancel, func(any) { cancel() })
+	stop := guard.AfterFunc(life, a.logger, "agent.call.end", cancel, func(any) { cancel() })
 	return call, func() {
 		stop()
 		cancel()
@@ -222,12 +227,16 @@ func (a *Agent) begin(ctx context.Context, timeout time.Duration) (context.Conte
 // Immediate is false: an agent is asked over a network.
 func (a *Agent) Immediate() bool { return false }
 
-// EndCalls ends the calls in progress with UnreachableClosed and refuses new ones. Export still works.
+// EndCalls ends the calls in progress with UnreachableClosed and refuses new ones. FlowEnd and Export still work.
 func (a *Agent) EndCalls() { a.endCalls() }
+
+// AwaitReturns waits until no FlowEnd is in progress, or ctx ends.
+func (a *Agent) AwaitReturns(ctx context.Context) { a.returns.await(ctx) }
 
 // Close ends everything.
 func (a *Agent) Close() error {
 	a.endCalls()
+	a.returns.end()
 	<-a.kept
 	return a.conn.Close()
 }

@@ -274,12 +274,13 @@ func TestCancelledCheckEndsAtTheAgentToo(t *testing.T) {
 	require.Eventually(t, func() bool { return server.Recorded().CancelledCount == 1 }, generous, time.Millisecond)
 }
 
-func TestEndCallsWakesEverybodyButExport(t *testing.T) {
+func TestEndCallsWakesWhoWaitsForADecision(t *testing.T) {
 	server := startServer(t, fakeagent.Options{})
 	server.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Hang: true}, FlowEnd: fakeagent.Trouble{Hang: true}})
 	a := open(t, server.Address(), Options{})
+	a.AwaitReturns(t.Context()) // there are none
 
-	failed := make(chan error)
+	failed, ends := make(chan error), make(chan error)
 	for _, ctx := range []context.Context{context.Background(), t.Context()} {
 		go func() {
 			_, err := a.Check(ctx, request())
@@ -287,7 +288,7 @@ func TestEndCallsWakesEverybodyButExport(t *testing.T) {
 		}()
 		go func() {
 			_, err := a.FlowEnd(ctx, &checkv1.FlowEndRequest{}, generous)
-			failed <- err
+			ends <- err
 		}()
 	}
 	require.Eventually(t, func() bool {
@@ -295,14 +296,26 @@ func TestEndCallsWakesEverybodyButExport(t *testing.T) {
 		return recorded.CheckCount+recorded.FlowEndCount == 4
 	}, generous, time.Millisecond)
 	a.EndCalls()
-	for range 4 {
+	for range 2 {
 		assert.Equal(t, check.UnreachableClosed, reason(t, <-failed))
 	}
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	a.AwaitReturns(short)
+	assert.Error(t, short.Err(), "the ends go on")
 	_, err := a.Check(t.Context(), request())
 	assert.Equal(t, check.UnreachableClosed, reason(t, err))
 	assert.Equal(t, check.UnreachableClosed, reason(t, a.WaitReady(t.Context())))
 	_, err = a.Export(t.Context(), &tracev1.TracesData{})
 	assert.NoError(t, err)
+
+	a.returns.end() // as Close does
+	for range 2 {
+		assert.Equal(t, check.UnreachableClosed, reason(t, <-ends))
+	}
+	a.AwaitReturns(t.Context())
+	_, err = a.FlowEnd(t.Context(), &checkv1.FlowEndRequest{}, generous)
+	assert.Equal(t, check.UnreachableClosed, reason(t, err))
 }
 
 func TestFlowEndIsTriedAgainAfterALostConnection(t *testing.T) {

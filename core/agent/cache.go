@@ -13,15 +13,15 @@ import (
 
 // CacheLookup reads cache entries.
 func (a *Agent) CacheLookup(ctx context.Context, request *checkv1.CacheLookupRequest, timeout time.Duration) (*checkv1.CacheLookupResponse, error) {
-	return callAgain(ctx, a, timeout, checkv1.FlowControlServiceClient.CacheLookup, request, secretsOfLookup)
+	return callAgain(ctx, a, a.calls, timeout, checkv1.FlowControlServiceClient.CacheLookup, request, secretsOfLookup)
 }
 
 // CacheUpsert stores cache entries.
 func (a *Agent) CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest, timeout time.Duration) (*checkv1.CacheUpsertResponse, error) {
-	return callAgain(ctx, a, timeout, checkv1.FlowControlServiceClient.CacheUpsert, request, secretsOfUpsert)
+	return callAgain(ctx, a, a.calls, timeout, checkv1.FlowControlServiceClient.CacheUpsert, request, secretsOfUpsert)
 }
 
 // CacheDelete removes cache entries.
 func (a *Agent) CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest, timeout time.Duration) (*checkv1.CacheDeleteResponse, error) {
-	return callAgain(ctx, a, timeout, checkv1.FlowControlServiceClient.CacheDelete, request, secretsOfDelete)
+	return callAgain(ctx, a, a.calls, timeout, checkv1.FlowControlServiceClient.CacheDelete, request, secretsOfDelete)
 }

@@ -26,10 +26,11 @@ func (e *StatusError) GRPCStatus() *status.Status { return status.New(e.Code, e.
 
 var errClosed = errors.New("the client was closed")
 
-// unreachable says why a call failed: ctx is the caller's, and secrets are what the call carried.
-func (a *Agent) unreachable(ctx context.Context, err error, secrets ...secret) *check.UnreachableError {
+// unreachable says why a call failed: ctx is the caller's, life ended the call if it has ended, and secrets are what the
+// call carried.
+func (a *Agent) unreachable(ctx, life context.Context, err error, secrets ...secret) *check.UnreachableError {
 	switch {
-	case a.calls.Err() != nil:
+	case life.Err() != nil:
 		return &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
 	case errors.Is(ctx.Err(), context.Canceled):
 		return &check.UnreachableError{Reason: check.UnreachableCancelled, Err: context.Cause(ctx)}

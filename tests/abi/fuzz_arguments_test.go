@@ -100,7 +100,7 @@ func (f *fuzzer) spoiltParams() *host.FlowParams {
 	case 0:
 		params.Labels = nil
 	case 1:
-		params.LabelCount = uintptr(1<<20 + number[uint64](r)>>1) // more than there can be
+		params.LabelCount = uintptr(1<<20 + 1 + number[uint64](r)>>1) // more than there can be
 	case 2:
 		params.Labels, params.LabelCount = &host.Label{Key: wrongText(r), Value: wrongText(r)}, 1
 	}
@@ -225,7 +225,7 @@ func (f *fuzzer) spoiltKeys() *host.CacheKeys {
 		text := wrongText(r)
 		keys.GlobalKeys, keys.GlobalKeyCount = &text, 1
 	case 2:
-		keys.GlobalKeyCount = uintptr(1<<20 + number[uint64](r)>>1) // more than there can be
+		keys.GlobalKeyCount = uintptr(1<<20 + 1 + number[uint64](r)>>1) // more than there can be
 	}
 	keys.TimeoutNS = min(number[int64](r), 1_000_000)
 	return wrong(r, keys)
