@@ -3,11 +3,13 @@
 import asyncio
 import base64
 import gc
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -18,6 +20,7 @@ from aperture_sdk import _library
 from aperture_sdk.cache import KeyLookupResponse, LookupStatus
 from aperture_sdk.client import ApertureClient, FlowParams
 from aperture_sdk.errors import (
+    CacheError,
     CancelledError,
     ClosedError,
     ForkedError,
@@ -269,6 +272,36 @@ def test_an_answer_that_says_nothing_is_no_hit(agent: StartAgent, connect: Conne
     with start(connect(agent("-decision", "empty")), "key", "a") as flow:
         check_failed(flow.result_cache(), NoAnswerError)
         check_failed(flow.global_cache("a"), NoAnswerError)
+
+
+def test_what_the_agent_says_of_an_entry_is_its_error(agent: StartAgent, connect: Connect, tmp_path: Path) -> None:
+    broken = {"operation_status": "ERROR", "error": "the shelf is broken"}
+    answers: dict[str, dict[str, Any]] = {
+        "cache_lookup": {"result_cache_response": broken, "global_cache_responses": {"a": broken, "b": {}}},
+        "cache_upsert": {"result_cache_response": broken},
+        "cache_delete": {"result_cache_response": broken},
+    }
+    script: dict[str, Any] = {kind: [{"response": response}, {}] for kind, response in answers.items()}
+    script["check"] = [{"response": {"cache_lookup_response": answers["cache_lookup"]}}]
+    file = tmp_path / "script.json"
+    file.write_text(json.dumps(script))
+    client = connect(agent("-script", file))
+    flow = start(client, "key", "a", "b")
+    found = client.cache_lookup("checkout", "key", ["a", "b"])
+    assert found.get_error() is None
+    sources: list[Any] = [flow, found]
+    for source in sources:
+        check_failed(source.result_cache(), CacheError)
+        check_failed(source.global_cache("a"), CacheError)
+        check(source.global_cache("b"), b"")  # an empty answer is a hit
+    changes: list[Callable[[], Any]] = [lambda: flow.set_result_cache("v", HOUR), flow.delete_result_cache]
+    for change in changes:
+        error = change().get_error()
+        assert isinstance(error, CacheError)
+        assert "the shelf is broken" in str(error)
+        assert change().get_error() is None
+    assert client.stats().cache_calls_failed == 2
+    flow.end()
 
 
 @pytest.mark.parametrize("key", [None, ""])
