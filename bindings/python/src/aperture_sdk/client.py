@@ -31,9 +31,11 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from . import _abi, _arguments, _baggage, _decorate, _environment, _library, cache, errors
+from . import _abi, _arguments, _decorate, _environment, _library, cache, errors
 from ._abi import Code
 from ._arguments import MAX_NS, Metadata, Path, Timeout, Value
+from ._baggage import MODULE as BAGGAGE_MODULE
+from ._baggage import current as current_baggage
 from ._calls import (
     FORKED,
     INVALID_ARGUMENT,
@@ -59,6 +61,7 @@ _Client = TypeVar("_Client", bound="ApertureClient")
 _logger = logging.getLogger("aperture-py")
 _logger.addHandler(logging.NullHandler())  # nothing is written where nobody asked for it
 
+_modules = sys.modules
 _DEFAULT_CHECK_TIMEOUT = timedelta(microseconds=_abi.DEFAULT_CHECK_TIMEOUT_NS // 1000)
 
 # How long clients that nobody closed may hold up a garbage collection, and the exit of the process altogether.
@@ -343,8 +346,7 @@ class ApertureClient:
         else:
             timeout_ns = _arguments.nanoseconds("check_timeout", timeout) or MAX_NS
         loop = running_loop()
-        module = sys.modules.get(_baggage.MODULE)
-        baggage = () if module is None else _baggage.texts_of(module)
+        baggage: Sequence[str] = current_baggage() if BAGGAGE_MODULE in _modules else ()
         while True:
             text, lengths, key_count = encode_flow(control_point, params, baggage)
             queue = self._queue
