@@ -40,6 +40,9 @@ PENDING = int(Code.PENDING)
 # What the library answers in a child about everything that its parent made.
 FORKED = int(Code.ERROR_FORKED)
 
+# Set when the process ends, which cuts calls short.
+exiting = threading.Event()
+
 _Result = TypeVar("_Result")
 
 

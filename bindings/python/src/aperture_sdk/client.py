@@ -21,7 +21,6 @@ import enum
 import logging
 import os
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -45,6 +44,7 @@ from ._calls import (
     Call,
     CallQueue,
     Outcome,
+    exiting,
     on_main_thread,
     running_loop,
 )
@@ -646,7 +646,7 @@ class ApertureClient:
     def _failure(self, code: int, told: _library.Told) -> errors.ApertureError:
         is_closed = self._closed or self._closing is not None
         if code == Code.ERROR_CLOSED or (code == Code.ERROR_INVALID_HANDLE and is_closed):
-            if _exiting.is_set() and not on_main_thread():
+            if exiting.is_set() and not on_main_thread():
                 # A daemon thread, which Python ends without a word a moment later. So does this.
                 raise SystemExit
             return errors.ClosedError("the client is closed", Code.ERROR_CLOSED)
@@ -657,12 +657,11 @@ _DEFAULT_PARAMS = FlowParams()
 
 _open: "weakref.WeakSet[ApertureClient]" = weakref.WeakSet()
 _unfinished: set[ApertureClient] = set()  # being closed, and perhaps awaited by nobody
-_exiting = threading.Event()
 
 
 def _at_exit() -> None:
     """Send what telemetry is left, in a bounded time."""
-    _exiting.set()
+    exiting.set()
     for client in list(_unfinished):
         closing = client._closing
         if closing is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from . import _abi, _arguments, errors
 from ._abi import CacheScope, Code
 from ._arguments import Timeout, Value
-from ._calls import FORKED, OK, PENDING, Call, CallQueue, Outcome, running_loop
+from ._calls import FORKED, OK, PENDING, Call, CallQueue, Outcome, exiting, running_loop
 from ._library import read
 from ._memory import DECISION
 from .cache import KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, delete, read_entry, store
@@ -139,7 +139,7 @@ class Flow(Outcome["Flow"]):
         if self._handle:
             # The library ends it, as failed, if nobody did.
             self._queue.library.flow_close(self._handle, None)
-            if not self._ended and not self._queue.of_parent():
+            if not self._ended and not self._queue.of_parent() and not exiting.is_set():
                 warn(f"{self!r} was never ended", ResourceWarning, source=self)
         elif self._call is not None and not self._call.done:
             self._call.cancel()
