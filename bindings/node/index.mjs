@@ -4,5 +4,8 @@
 import libaperture from './index.cjs';
 
 export const {
-  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
+  FlowRejectedError, FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason,
+  UnreachableReason,
+  configure,
 } = libaperture;

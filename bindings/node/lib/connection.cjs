@@ -3,6 +3,7 @@
 const abi = require('./abi.cjs');
 const { Calls } = require('./calls.cjs');
 const { ApertureError } = require('./errors.cjs');
+const { camelCase } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
 
 /** The native side of a client: what remains to be closed when nobody refers to the client any more. */
@@ -15,7 +16,9 @@ class Connection {
   constructor(options) {
     const code = this.native.newClient(options);
     if (code !== abi.Code.OK) {
-      throw this.native.lastError(code);
+      const { code: name, message } = this.native.lastError(code);
+      // The library names its own fields: its options.ca_pem is the caller's options.caPem.
+      throw new ApertureError(name, message.replace(/^options\.\w+/, camelCase));
     }
     this.handle = this.native.newHandle();
     this.calls = new Calls(this.native, this.handle);
@@ -37,17 +40,11 @@ class Connection {
     if (started !== abi.Code.PENDING) {
       return Promise.reject(native.lastError(started)); // the client stays open
     }
-    this.#closed = new Promise((resolve, reject) => {
-      calls.add(tag, (code, _flow, defect) => {
-        calls.close();
-        if (code === abi.Code.OK) {
-          resolve();
-        } else if (code === abi.Code.ERROR_TIMEOUT) {
-          reject(new ApertureError('TIMEOUT', 'the client is closed, but not all of its spans could be sent'));
-        } else {
-          reject(defect ?? native.errorOf(code));
-        }
-      });
+    this.#closed = calls.wait(tag, undefined, (error) => {
+      calls.close();
+      if (error !== null) {
+        throw error;
+      }
     });
     // A program that closes its client without waiting must not die of spans that could not be sent.
     this.#closed.catch(() => {});

@@ -19,6 +19,21 @@ const RejectReason = Object.freeze({
   NoMatchingRamp: 'NO_MATCHING_RAMP',
 });
 
+/** Why nothing was decided about a flow. */
+const UnreachableReason = Object.freeze({
+  None: 'NONE',
+  Timeout: 'TIMEOUT',
+  Unavailable: 'UNAVAILABLE',
+  AgentError: 'AGENT_ERROR',
+  Misconfigured: 'MISCONFIGURED',
+  Cancelled: 'CANCELLED',
+  Closed: 'CLOSED',
+  Overloaded: 'OVERLOADED',
+});
+
+/** Whether a cache had an entry. */
+const LookupStatus = Object.freeze({ Hit: 'HIT', Miss: 'MISS' });
+
 const statusCodes = new Map([
   [FlowStatus.OK, abi.FlowStatus.FLOW_STATUS_OK],
   [FlowStatus.Error, abi.FlowStatus.FLOW_STATUS_ERROR],
@@ -37,6 +52,11 @@ const logLevels = new Map([
   ['error', abi.LogLevel.LOG_LEVEL_ERROR],
 ]);
 
+const compressions = new Map([
+  ['none', abi.Compression.COMPRESSION_NONE],
+  ['gzip', abi.Compression.COMPRESSION_GZIP],
+]);
+
 function namesByCode(enumeration, prefix) {
   return new Map(Object.entries(enumeration).map(([name, code]) => [code, name.replace(prefix, '')]));
 }
@@ -46,12 +66,26 @@ const codeNames = namesByCode(abi.Code, /^ERROR_/);
 
 const rejectReasonNames = namesByCode(abi.RejectReason, /^REJECT_REASON_/);
 
+const unreachableReasonNames = namesByCode(abi.UnreachableReason, /^UNREACHABLE_REASON_/);
+
+/** How a client's connection to its agent is. */
+const ConnectionState = Object.freeze({
+  Idle: 'IDLE', Connecting: 'CONNECTING', Ready: 'READY', Failing: 'FAILING', Closed: 'CLOSED',
+});
+
+const stateNames = namesByCode(abi.ConnectionState, /^CONNECTION_/);
+
 /** Turns a name of the ABI or of the protocol into JavaScript's spelling: flows_accepted becomes flowsAccepted. */
 function camelCase(name) {
   return name.replace(/_([a-z])/g, (_match, letter) => letter.toUpperCase());
 }
 
+/** The other way round: flowsAccepted becomes flows_accepted. */
+function snakeCase(name) {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 module.exports = {
-  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, logLevels, rejectReasonNames,
-  statusCodes,
+  ConnectionState, FlowDecision, FlowStatus, LookupStatus, RejectReason, UnreachableReason, camelCase, codeNames,
+  compressions, decisionNames, logLevels, rejectReasonNames, snakeCase, stateNames, statusCodes, unreachableReasonNames,
 };

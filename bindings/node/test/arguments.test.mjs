@@ -31,6 +31,46 @@ for (const [what, options, message] of [
   ['a CA file with an insecure connection', { address: '127.0.0.1:1', insecure: true, caFile: '/x.pem' }, /insecure/],
   ['a number for insecure', { address: '127.0.0.1:1', insecure: 1 }, /options\.insecure must be true or false/],
   ['a negative timeout', { address: '127.0.0.1:1', flowEndTimeoutMs: -1 }, /options\.flowEndTimeoutMs.*not -1/],
+  ['a CA twice', { address: '127.0.0.1:1', caFile: '/x.pem', caPem: 'x' }, /CA/],
+  ['a CA that is no PEM', { address: '127.0.0.1:1', caPem: 'x' }, /CA/],
+  ['a number for a key', { address: '127.0.0.1:1', clientKeyPem: 5 }, /options\.clientKeyPem must be a string/],
+  ['a certificate without a key', { address: '127.0.0.1:1', clientCertificatePem: 'x' }, /client/],
+  [
+    'a client certificate that is missing', { address: '127.0.0.1:1', clientCertificateFile: '/no.pem', clientKeyFile: '/no.pem' },
+    /no\.pem/,
+  ],
+  [
+    'a string for skipVerify', { address: '127.0.0.1:1', skipVerify: 'yes' },
+    /options\.skipVerify must be true or false/,
+  ],
+  ['skipVerify with an insecure connection', { address: '127.0.0.1:1', insecure: true, skipVerify: true }, /insecure/],
+  [
+    'an unknown compression', { address: '127.0.0.1:1', compression: 'zstd' },
+    /options\.compression must be one of none, gzip, not "zstd"/,
+  ],
+  ['a number for compression', { address: '127.0.0.1:1', compression: 1 }, /options\.compression must be one of/],
+  ['an array for metadata', { address: '127.0.0.1:1', metadata: ['x'] }, /options\.metadata must be an object/],
+  ['a Map for metadata', { address: '127.0.0.1:1', metadata: new Map() }, /options\.metadata must be an object/],
+  [
+    'a number among the metadata', { address: '127.0.0.1:1', metadata: { a: 'x', b: 7 } },
+    /options\.metadata: entry 2 must be a string/,
+  ],
+  ["gRPC's own metadata", { address: '127.0.0.1:1', metadata: { 'grpc-timeout': '1S' } }, /metadata.*entry 1.*gRPC/],
+  ['metadata that is not ASCII', { address: '127.0.0.1:1', metadata: { tenant: 'ü' } }, /metadata.*entry 1.*ASCII/],
+  ['pings that are too frequent', { address: '127.0.0.1:1', keepaliveTimeMs: 10_000 }, /keepalive time.*5 minutes/],
+  ['a negative time of pings', { address: '127.0.0.1:1', keepaliveTimeMs: -1 }, /options\.keepaliveTimeMs.*not -1/],
+  ['a timeout of pings that are not sent', { address: '127.0.0.1:1', keepaliveTimeoutMs: 5000 }, /keepalive/],
+  ['null for a time', { address: '127.0.0.1:1', telemetryIntervalMs: null }, /options\.telemetryIntervalMs.*not null/],
+  ['a negative queue', { address: '127.0.0.1:1', telemetryQueue: -1 }, /options\.telemetryQueue.*not -1/],
+  [
+    'a queue without end', { address: '127.0.0.1:1', telemetryQueue: Infinity },
+    /options\.telemetryQueue.*not Infinity/,
+  ],
+  [
+    'a queue beyond 31 bits', { address: '127.0.0.1:1', telemetryQueue: 2 ** 40 },
+    /options\.telemetryQueue.*2147483647/,
+  ],
+  ['half a batch', { address: '127.0.0.1:1', telemetryBatch: 0.5 }, /options\.telemetryBatch/],
   ['half a pending call', { address: '127.0.0.1:1', maxPendingCalls: 0.5 }, /options\.maxPendingCalls/],
   ['negative pending calls', { address: '127.0.0.1:1', maxPendingCalls: -1 }, /options\.maxPendingCalls/],
   ['credentials of grpc-js', { address: '127.0.0.1:1', channelCredentials: {} }, /channelCredentials.*caFile/],
@@ -69,13 +109,18 @@ for (const [what, controlPoint, params, message] of [
   ['a lone surrogate in the control point', LONE_SURROGATE, undefined, /controlPoint must be valid Unicode/],
   ['a string for params', 'checkout', 'gold', /params must be an object/],
   ['an unknown parameter', 'checkout', { ramp_mode: true }, /params\.ramp_mode.*rampMode/],
-  ['a cache key', 'checkout', { resultCacheKey: 'k' }, /resultCacheKey.*not supported/],
+  ['a number for a cache key', 'checkout', { resultCacheKey: 7 }, /params\.resultCacheKey must be a string/],
+  ['a lone surrogate in a cache key', 'checkout', { resultCacheKey: LONE_SURROGATE }, /resultCacheKey must be valid/],
+  ['a string for global cache keys', 'checkout', { globalCacheKeys: 'k' }, /globalCacheKeys must be an array/],
+  ['a number among the keys', 'checkout', { globalCacheKeys: ['k', 7] }, /globalCacheKeys\[1\] must be a string/],
+  ['an empty key among the keys', 'checkout', { globalCacheKeys: [''] }, /global cache keys.*empty/],
   ['a string for ramp mode', 'checkout', { rampMode: 'yes' }, /params\.rampMode must be true or false/],
   ['a negative timeout', 'checkout', { checkTimeoutMs: -1 }, /params\.checkTimeoutMs.*not -1/],
   ['a timeout that is no number', 'checkout', { checkTimeoutMs: NaN }, /params\.checkTimeoutMs.*not NaN/],
   ['a string for a timeout', 'checkout', { checkTimeoutMs: '200' }, /params\.checkTimeoutMs/],
   ['call options of grpc-js', 'checkout', { grpcCallOptions: { metadata: {} } }, /grpcCallOptions\.metadata/],
   ['a string for call options', 'checkout', { grpcCallOptions: 'x' }, /params\.grpcCallOptions must be an object/],
+  ['a controller for a signal', 'checkout', { signal: new AbortController() }, /params\.signal must be an AbortSignal/],
   ['an array for labels', 'checkout', { labels: ['gold'] }, /params\.labels must be an object/],
   ['a Map for labels', 'checkout', { labels: new Map([['tier', 'gold']]) }, /params\.labels must be an object/],
   ['a number for a label', 'checkout', { labels: { tier: 7 } }, /params\.labels\["tier"\] must be a string/],
@@ -170,6 +215,9 @@ test('bad timeouts of waiting and closing are refused', async (t) => {
     await assert.rejects(client.close(timeout), invalid(/timeoutMs/));
   }
   await assert.rejects(client.waitReady(), invalid(/timeoutMs/));
+  await assert.rejects(client.waitReady(5, { signal: 'now' }), invalid(/options\.signal must be an AbortSignal/));
+  await assert.rejects(client.waitReady(5, { timeout: 5 }), invalid(/options\.timeout.*signal/));
+  await assert.rejects(client.waitReady(5, new AbortController().signal), invalid(/options/));
   assert.equal(client.stats().flowsAccepted, 0, 'the client is still open');
 });
 

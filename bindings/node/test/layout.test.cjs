@@ -63,8 +63,10 @@ test('koffi lays the structs out in the same way', () => {
     u32: () => 'uint32_t',
     i64: () => 'int64_t',
     u64: () => 'uint64_t',
+    f64: () => 'double',
     char: (size) => koffi.array('char', size),
     text: () => built.text,
+    bytes: () => built.bytes,
   };
   const built = {};
   for (const [name, { size, fields }] of Object.entries(abi.structs)) {
@@ -93,5 +95,5 @@ test('the error codes that are declared for TypeScript are those of the library'
   const [, codes] = /type ApertureErrorCode =(.*?);/s.exec(declarations);
   const declared = [...codes.matchAll(/'(\w+)'/g)].map((match) => match[1]);
   const errors = Object.keys(abi.Code).filter((name) => name.startsWith('ERROR_'));
-  assert.deepEqual(declared, [...errors.map((name) => name.slice('ERROR_'.length)), 'LIBRARY_NOT_LOADED']);
+  assert.deepEqual(declared, [...errors.map((name) => name.slice('ERROR_'.length)), 'LIBRARY_NOT_LOADED', 'REJECTED']);
 });
