@@ -30,6 +30,9 @@ from ._memory import Memories, Memory
 # may take.
 SLICE_NS = 100_000_000
 
+# A wait that is no longer is done in one piece.
+SHORT_NS = 2 * SLICE_NS
+
 _BATCH = 64
 
 # Codes as plain numbers: they are compared with in every call.

@@ -72,19 +72,17 @@ class Memory:
         "error_at",
         "flow",
         "flow_at",
+        "ordinary",
         "params_at",
         "spare",
-        "text_count",
-        "text_size",
     )
 
     def __init__(self, spare: "Call", text_size: int = _TEXT_BYTES, text_count: int = _TEXTS) -> None:
         self.spare = spare  # the asynchronous call that this memory would begin
-        self.text_size = text_size
+        self.ordinary = text_size == _TEXT_BYTES and text_count == _TEXTS
         self._text_buffer = ctypes.create_string_buffer(text_size)
         self._text = memoryview(self._text_buffer).cast("B")
         self._text_address = ctypes.addressof(self._text_buffer)
-        self.text_count = text_count
         self._params = ctypes.create_string_buffer(_FLOW_PARAMS_SIZE + text_count * _TEXT_SIZE)
         self._labels_address = ctypes.addressof(self._params) + _FLOW_PARAMS_SIZE + _TEXT_SIZE
         self.decision = _abi.Decision(struct_size=ctypes.sizeof(_abi.Decision))
@@ -157,13 +155,16 @@ class Memories:
 
     def take_for(self, text: bytes, lengths: list[int]) -> Memory:
         """Return memory with room for the description of a flow."""
-        if len(text) <= _TEXT_BYTES and len(lengths) <= _TEXTS:
-            return self.take()
-        return Memory(self._make_call(), max(len(text), _TEXT_BYTES), max(len(lengths), _TEXTS))
+        if len(text) > _TEXT_BYTES or len(lengths) > _TEXTS:
+            return Memory(self._make_call(), max(len(text), _TEXT_BYTES), max(len(lengths), _TEXTS))
+        try:
+            return self._unused.pop()  # as take, without the call
+        except IndexError:
+            return Memory(self._make_call())
 
     def put(self, memory: Memory) -> None:
         """Take memory back."""
-        if memory.text_size + memory.text_count == _TEXT_BYTES + _TEXTS and len(self._unused) < _KEPT:
+        if memory.ordinary and len(self._unused) < _KEPT:
             self._unused.append(memory)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from . import _abi, _arguments, errors
 from ._abi import CacheScope, Code
 from ._arguments import Timeout, Value, address, text_at
-from ._calls import FORKED, OK, PENDING, SLICE_NS, Call, Outcome, on_main_thread, running_loop
+from ._calls import FORKED, OK, PENDING, SHORT_NS, Call, Outcome, on_main_thread, running_loop
 from ._library import Told, read
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def _call(
         memory = queue.memories.take()
         answer = (memory.answer_at,) if has_answer else ()
         try:
-            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+            if loop is None and (timeout_ns <= SHORT_NS or not on_main_thread()):
                 code = blocking(queue.client, at, *answer, memory.error_at)
             else:
                 code = pending(queue.client, at, memory.spare.tag, *answer, memory.call_at, memory.error_at)

@@ -40,7 +40,7 @@ from ._calls import (
     INVALID_ARGUMENT,
     OK,
     PENDING,
-    SLICE_NS,
+    SHORT_NS,
     Call,
     CallQueue,
     Outcome,
@@ -353,7 +353,7 @@ class ApertureClient:
             memory = queue.memories.take_for(text, lengths)
             try:
                 memory.set_flow_params(text, lengths, key_count, timeout_ns, params.ramp_mode)
-                if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+                if loop is None and (timeout_ns <= SHORT_NS or not on_main_thread()):
                     code = self._library.start_flow(
                         queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
                     )
@@ -426,7 +426,7 @@ class ApertureClient:
         queue = self._queue
         memory = queue.memories.take()
         try:
-            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+            if loop is None and (timeout_ns <= SHORT_NS or not on_main_thread()):
                 code = self._library.client_wait_ready(queue.client, timeout_ns, memory.error_at)
             else:
                 code = self._library.client_wait_ready_async(
