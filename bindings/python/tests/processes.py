@@ -72,6 +72,16 @@ class FakeAgent(Server):
     def __enter__(self) -> "FakeAgent":
         return self
 
+    def current_report(self) -> dict[str, Any]:
+        """Return what an agent that was started with -control was asked so far."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write('{"report": true}\n')
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        report: dict[str, Any] = answer["report"]
+        return report
+
     def report(self) -> dict[str, Any]:
         """Stop the agent and return what it was asked."""
         self.stop()

@@ -14,6 +14,7 @@ from typing import Callable
 
 import pytest
 from children import fork, in_child, join
+from flows import ended
 from processes import DEADLINE, FakeAgent, run_python
 
 from aperture_sdk import _calls, _library
@@ -242,7 +243,7 @@ def test_a_pending_flow_whose_lock_the_parent_holds(agent: StartAgent, connect: 
     finally:
         done.set()
         thread.join()
-    assert flow.should_run()
+    assert ended(flow).should_run()
 
 
 def test_a_flow_of_the_parent_can_be_read_in_a_child(limited: ApertureClient) -> None:
@@ -290,7 +291,7 @@ def test_why_a_flow_of_the_parent_is_undecided(closed_port: str) -> None:
             assert isinstance(error, UnreachableError)
             assert error.reason is UnreachableReason.UNAVAILABLE
             assert flow.should_run()
-            assert not client.start_flow("x").success
+            assert not ended(client.start_flow("x")).success
 
         in_child(child)
         assert "refused" in str(flow.error())
@@ -439,7 +440,7 @@ def test_a_decision_that_nobody_has_taken_is_not_made_up_in_a_child(agent: Start
 
     async def main() -> None:
         flow = client.start_flow("checkout", LONG)
-        await start(client)  # the loop takes both completions
+        ended(await start(client))  # the loop takes both completions
         while client.stats().calls_pending:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.01)
@@ -449,7 +450,7 @@ def test_a_decision_that_nobody_has_taken_is_not_made_up_in_a_child(agent: Start
                 flow.should_run()
 
         in_child(child)
-        assert not flow.should_run()
+        assert not ended(flow).should_run()
 
     asyncio.run(asyncio.wait_for(main(), DEADLINE))
 
@@ -480,7 +481,7 @@ def test_a_task_that_waits_in_an_inherited_loop_is_woken(agent: StartAgent, conn
 
     async def wait() -> str:
         try:
-            return (await start(client)).decision.name
+            return ended(await start(client)).decision.name
         except ForkedError:
             return "forked"
 

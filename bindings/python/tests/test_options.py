@@ -1,6 +1,7 @@
 """Options of clients: what an agent sees of them, and what the environment says."""
 
 import enum
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Callable
@@ -111,10 +112,17 @@ def test_spans_wait_and_go_together_as_told(agent: StartAgent, connect: Connect)
     assert report["export_count"] >= 2
 
 
-@pytest.mark.parametrize("time", [300, timedelta(minutes=5), 1e9])
-def test_pings_may_be_asked_for(open_client: ApertureClient, time: Any) -> None:
-    ApertureClient.new_client("local:", keepalive_time=time, keepalive_timeout=1.5).close()
-    ApertureClient.new_client("127.0.0.1:1", insecure=True, keepalive_time=time, keepalive_timeout=1.5).close()
+def test_a_span_waits_as_long_as_told(agent: StartAgent, connect: Connect) -> None:
+    client = connect(agent(), telemetry_interval=3600)
+    client.start_flow("checkout", PATIENT).end()
+    time.sleep(1.2)  # longer than it would wait by itself
+    assert client.stats().spans_queued == 1
+
+
+@pytest.mark.parametrize("seconds", [300, timedelta(minutes=5), 1e9])
+def test_pings_may_be_asked_for(seconds: Any) -> None:
+    ApertureClient.new_client("local:", keepalive_time=seconds, keepalive_timeout=1.5).close()
+    ApertureClient.new_client("127.0.0.1:1", insecure=True, keepalive_time=seconds, keepalive_timeout=1.5).close()
 
 
 PEM = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"

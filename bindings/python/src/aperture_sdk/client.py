@@ -17,10 +17,10 @@ engine of its own, at the first use.
 
 import atexit
 import ctypes
+import enum
 import logging
 import os
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -30,18 +30,21 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from . import _abi, _arguments, _baggage, _environment, _library, cache, errors
+from . import _abi, _arguments, _decorate, _environment, _library, cache, errors
 from ._abi import Code
 from ._arguments import MAX_NS, Metadata, Path, Timeout, Value
+from ._baggage import MODULE as BAGGAGE_MODULE
+from ._baggage import current as current_baggage
 from ._calls import (
     FORKED,
     INVALID_ARGUMENT,
     OK,
     PENDING,
-    SLICE_NS,
+    SHORT_NS,
     Call,
     CallQueue,
     Outcome,
+    exiting,
     on_main_thread,
     running_loop,
 )
@@ -49,7 +52,7 @@ from ._fork import ForkSafeLock
 from ._memory import encode_flow
 from .flow import Flow
 
-__all__ = ["ApertureClient", "FlowParams", "Labels", "Operation", "Stats"]
+__all__ = ["ApertureClient", "ConnectionState", "FlowParams", "Labels", "Operation", "Stats"]
 
 Labels = dict[str, str]
 
@@ -58,6 +61,7 @@ _Client = TypeVar("_Client", bound="ApertureClient")
 _logger = logging.getLogger("aperture-py")
 _logger.addHandler(logging.NullHandler())  # nothing is written where nobody asked for it
 
+_modules = sys.modules
 _DEFAULT_CHECK_TIMEOUT = timedelta(microseconds=_abi.DEFAULT_CHECK_TIMEOUT_NS // 1000)
 
 # How long clients that nobody closed may hold up a garbage collection, and the exit of the process altogether.
@@ -83,6 +87,16 @@ class FlowParams:
     ramp_mode: bool = False
     result_cache_key: Optional[str] = None
     global_cache_keys: Optional[Collection[str]] = None
+
+
+class ConnectionState(enum.Enum):
+    """How the connection to the agent is. An engine in this process is always ready."""
+
+    IDLE = 0  # there is none; one will be made at once
+    CONNECTING = 1  # it is being made
+    READY = 2  # the agent can be asked
+    FAILING = 3  # the last attempt to connect failed; another one follows
+    CLOSED = 4  # the client is closed, or is being closed
 
 
 class Stats(NamedTuple):
@@ -332,15 +346,14 @@ class ApertureClient:
         else:
             timeout_ns = _arguments.nanoseconds("check_timeout", timeout) or MAX_NS
         loop = running_loop()
-        module = sys.modules.get(_baggage.MODULE)
-        baggage = () if module is None else _baggage.texts_of(module)
+        baggage: Sequence[str] = current_baggage() if BAGGAGE_MODULE in _modules else ()
         while True:
             text, lengths, key_count = encode_flow(control_point, params, baggage)
             queue = self._queue
             memory = queue.memories.take_for(text, lengths)
             try:
                 memory.set_flow_params(text, lengths, key_count, timeout_ns, params.ramp_mode)
-                if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+                if loop is None and (timeout_ns <= SHORT_NS or not on_main_thread()):
                     code = self._library.start_flow(
                         queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
                     )
@@ -382,6 +395,26 @@ class ApertureClient:
             return ()  # what others have sent must not be a reason to refuse the caller's arguments
         raise self._failure(code, error)
 
+    def decorate(
+        self,
+        control_point: str,
+        params: _decorate.Params = None,
+        on_reject: Optional[Callable[..., Any]] = None,
+    ) -> Callable[[_decorate.Function], _decorate.Function]:
+        """Return a decorator that puts a flow around every call of a function or coroutine function.
+
+        params: FlowParams, or a function that is called with the arguments of each call and returns FlowParams.
+        on_reject: called instead of a function that must not run, with the flow if it takes an argument. What it
+            returns is what the call returns; a coroutine function awaits it. Without it, such a call returns None.
+
+        What is decorated stays what it is, a function or a coroutine function. The flow is ended whatever happens. An
+        exception, the cancellation of a task included, sets the status Error and goes on to the caller.
+
+        A function that is no coroutine function raises RuntimeError in a running event loop, which its flow would
+        block: call it with asyncio.to_thread. Raises TypeError for a generator, whose work is done after its call.
+        """
+        return _decorate.decorator(self, control_point, params, on_reject)
+
     def wait_ready(self, timeout: Timeout) -> Operation:
         """Wait until the agent can be asked, so that a service does not begin with flows that fail open.
 
@@ -393,7 +426,7 @@ class ApertureClient:
         queue = self._queue
         memory = queue.memories.take()
         try:
-            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+            if loop is None and (timeout_ns <= SHORT_NS or not on_main_thread()):
                 code = self._library.client_wait_ready(queue.client, timeout_ns, memory.error_at)
             else:
                 code = self._library.client_wait_ready_async(
@@ -471,6 +504,24 @@ class ApertureClient:
         """Remove an entry from one of the agent's caches. It takes one key, and waits and raises, as cache_set does."""
         scope, key = cache.one_key(result_cache_key, global_cache_key)
         return cache.delete(self, control_point, scope, key, timeout)
+
+    def state(self) -> ConnectionState:
+        """Say how the connection to the agent is at this moment. It never waits; wait_ready does."""
+        if self._closed or self._closing is not None:
+            return ConnectionState.CLOSED
+        queue = self._queue
+        state = ctypes.c_int32()
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        code = self._library.client_state(queue.client, ctypes.byref(state), ctypes.byref(error))
+        if code == FORKED:
+            self._reconnect(queue)
+            return self.state()
+        if code == OK:
+            return ConnectionState(state.value)
+        failure = self._failure(code, error)
+        if isinstance(failure, errors.ClosedError):  # meanwhile
+            return ConnectionState.CLOSED
+        raise failure
 
     def stats(self) -> Stats:
         """Return the counters of this client."""
@@ -595,7 +646,7 @@ class ApertureClient:
     def _failure(self, code: int, told: _library.Told) -> errors.ApertureError:
         is_closed = self._closed or self._closing is not None
         if code == Code.ERROR_CLOSED or (code == Code.ERROR_INVALID_HANDLE and is_closed):
-            if _exiting.is_set() and not on_main_thread():
+            if exiting.is_set() and not on_main_thread():
                 # A daemon thread, which Python ends without a word a moment later. So does this.
                 raise SystemExit
             return errors.ClosedError("the client is closed", Code.ERROR_CLOSED)
@@ -606,12 +657,11 @@ _DEFAULT_PARAMS = FlowParams()
 
 _open: "weakref.WeakSet[ApertureClient]" = weakref.WeakSet()
 _unfinished: set[ApertureClient] = set()  # being closed, and perhaps awaited by nobody
-_exiting = threading.Event()
 
 
 def _at_exit() -> None:
     """Send what telemetry is left, in a bounded time."""
-    _exiting.set()
+    exiting.set()
     for client in list(_unfinished):
         closing = client._closing
         if closing is not None:

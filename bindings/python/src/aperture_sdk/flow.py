@@ -6,15 +6,16 @@ import enum
 import json
 import logging
 import sys
+import warnings
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from . import _abi, _arguments, errors
 from ._abi import CacheScope, Code
 from ._arguments import Timeout, Value
-from ._calls import FORKED, OK, PENDING, Call, CallQueue, Outcome, running_loop
+from ._calls import FORKED, OK, PENDING, Call, CallQueue, Outcome, exiting, running_loop
 from ._library import read
 from ._memory import DECISION
 from .cache import KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, delete, read_entry, store
@@ -84,7 +85,8 @@ class Flow(Outcome["Flow"]):
     decision without blocking the loop. Without an await, the first use waits for it.
 
     End every flow, whether it runs or not: call end(), or use the flow in a with or async with block, which also sets
-    the status Error when an exception leaves it. Its methods may be called in any thread.
+    the status Error when an exception leaves it. One that nobody ended is ended when it is collected, as failed, with
+    a ResourceWarning. Its methods may be called in any thread.
 
     A flow belongs to the process that started it. In a forked child its decision can still be read, and the rest is a
     ForkedError: its parent ends it.
@@ -127,11 +129,18 @@ class Flow(Outcome["Flow"]):
         # The fields of aperture_decision.
         self._details: tuple[int, ...] = DECISION.unpack_from(decision) if call is None else ()
 
-    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+    def __del__(
+        self,
+        finalizing: Callable[[], bool] = sys.is_finalizing,
+        warn: Callable[..., None] = warnings.warn,
+    ) -> None:
         if finalizing():
             return
         if self._handle:
+            # The library ends it, as failed, if nobody did.
             self._queue.library.flow_close(self._handle, None)
+            if not self._ended and not self._queue.of_parent() and not exiting.is_set():
+                warn(f"{self!r} was never ended", ResourceWarning, source=self)
         elif self._call is not None and not self._call.done:
             self._call.cancel()
 
@@ -234,6 +243,22 @@ class Flow(Outcome["Flow"]):
             _logger.warning("set_status comes after the end of the flow and has no effect")
         elif code != OK:
             raise library.failure(code)
+
+    def set_attribute(self, key: str, value: Union[str, int, float]) -> None:
+        """Give the flow's span an attribute, such as the number of tokens that a request used: policies can measure it.
+
+        An int must fit into 64 bits, and a float must be finite. The last value of a key before end() counts. A flow
+        has at most 64 attributes; keys that begin with "aperture." belong to the library.
+        """
+        attribute, _kept = _arguments.attribute(key, value)
+        self._wait()
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        library = self._queue.library
+        code = library.flow_set_attribute(self._handle, ctypes.byref(attribute), ctypes.byref(error))
+        if code == Code.ERROR_ALREADY_ENDED:
+            _logger.warning("set_attribute comes after the end of the flow and has no effect")
+        elif code != OK:
+            raise library.failure(code, error)
 
     def result_cache(self) -> KeyLookupResponse:
         """What the result cache had under FlowParams.result_cache_key."""
