@@ -29,6 +29,13 @@ type cacheEntry struct {
 
 func newCache() *cache { return &cache{entries: map[cacheKey]cacheEntry{}} }
 
+// reset forgets all entries.
+func (c *cache) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.entries)
+}
+
 // lookup answers for the keys of a request. The control point is apart, because that of a Check counts for its look-up.
 func (c *cache) lookup(controlPoint string, request *checkv1.CacheLookupRequest) *checkv1.CacheLookupResponse {
 	c.mu.Lock()

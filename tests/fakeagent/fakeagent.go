@@ -5,6 +5,7 @@ package fakeagent
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -39,16 +40,19 @@ type Options struct {
 	Journal io.Writer
 }
 
-// Agent is a running fake agent.
+// Agent is a fake agent. It runs between Start and Stop, and after Restart.
 type Agent struct {
 	options   Options
 	address   string
-	server    *grpc.Server
-	served    chan struct{} // closed when the server has stopped serving
 	behaviour atomic.Pointer[Behaviour]
+	script    atomic.Pointer[scriptRun] // nil until the first one is set
 	requestID atomic.Uint64
 	journal   journal
 	cache     *cache
+
+	running sync.Mutex    // guards the two below, and is held for as long as a start or a stop takes
+	server  *grpc.Server  // nil when the agent is stopped
+	served  chan struct{} // closed when the server has stopped serving
 
 	mu       sync.Mutex
 	recorded Recording
@@ -56,55 +60,102 @@ type Agent struct {
 
 // Start starts an agent that listens before Start returns. Stop ends it.
 func Start(options Options) (*Agent, error) {
-	network, address := "tcp", options.Address
-	if path, ok := strings.CutPrefix(address, "unix://"); ok {
-		network, address = "unix", path
-	} else if address == "" {
-		address = "127.0.0.1:0"
+	if options.Address == "" {
+		options.Address = "127.0.0.1:0"
 	}
 	if options.Keep == 0 {
 		options.Keep = 10_000
+	}
+	listener, err := listen(options.Address)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{options: options, address: options.Address, cache: newCache()}
+	if listener.Addr().Network() == "tcp" {
+		a.address = listener.Addr().String() // with the port that was chosen
+	}
+	a.journal.out = options.Journal
+	a.behaviour.Store(&Behaviour{})
+	a.serve(listener)
+	return a, nil
+}
+
+func listen(address string) (net.Listener, error) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		network, address = "unix", path
 	}
 	listener, err := net.Listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("fake agent: %w", err)
 	}
-	a := &Agent{options: options, address: listener.Addr().String(), served: make(chan struct{}), cache: newCache()}
-	a.journal.out = options.Journal
-	if network == "unix" {
-		a.address = options.Address
-	}
-	a.behaviour.Store(&Behaviour{})
+	return listener, nil
+}
 
+// serve serves calls until Stop. a.running is held, or nobody knows the agent yet.
+func (a *Agent) serve(listener net.Listener) {
 	serverOptions := []grpc.ServerOption{
 		grpc.UnaryInterceptor(a.intercept),
 		grpc.ForceServerCodecV2(newGarbageCodec()),
 		grpc.NumStreamWorkers(2),
 		grpc.WaitForHandlers(true), // what is still answered when the agent stops is recorded before Stop returns
 	}
-	if options.TLS != nil {
-		serverOptions = append(serverOptions, grpc.Creds(credentials.NewTLS(options.TLS)))
+	if a.options.Keep > 0 {
+		serverOptions = append(serverOptions, grpc.StatsHandler(encodings{})) // it costs each call some time
 	}
-	a.server = grpc.NewServer(serverOptions...)
-	checkv1.RegisterFlowControlServiceServer(a.server, &flowControl{agent: a})
-	a.server.RegisterService(&traceService, a)
+	if a.options.TLS != nil {
+		serverOptions = append(serverOptions, grpc.Creds(credentials.NewTLS(a.options.TLS)))
+	}
+	server, served := grpc.NewServer(serverOptions...), make(chan struct{})
+	checkv1.RegisterFlowControlServiceServer(server, &flowControl{agent: a})
+	server.RegisterService(&traceService, a)
 	go func() {
-		defer close(a.served)
-		_ = a.server.Serve(listener) // ends with Stop
+		defer close(served)
+		_ = server.Serve(listener) // ends with Stop
 	}()
-	return a, nil
+	a.server, a.served = server, served
 }
 
 // Address returns the address for a client's options.
 func (a *Agent) Address() string { return a.address }
 
-// Set changes how the calls from now on are answered.
+// Set changes how the calls from now on are answered, but for those that a script answers.
 func (a *Agent) Set(behaviour Behaviour) { a.behaviour.Store(&behaviour) }
+
+// Reset forgets what the agent was asked and what its caches hold, and counts request ids from 1 again.
+func (a *Agent) Reset() {
+	a.mu.Lock()
+	a.recorded = Recording{}
+	a.mu.Unlock()
+	a.cache.reset()
+	a.requestID.Store(0)
+}
 
 // Stop ends the agent as a crash would: connections break and calls in progress fail. It may be called twice.
 func (a *Agent) Stop() {
+	a.running.Lock()
+	defer a.running.Unlock()
+	if a.server == nil {
+		return
+	}
 	a.server.Stop()
 	<-a.served
+	a.server = nil
+}
+
+// Restart has an agent that was stopped listen again, on the same address. Everything else is as it was.
+func (a *Agent) Restart() error {
+	a.running.Lock()
+	defer a.running.Unlock()
+	if a.server != nil {
+		return errors.New("fake agent: it is listening already")
+	}
+	listener, err := listen(a.address)
+	if err != nil {
+		return err
+	}
+	a.serve(listener)
+	return nil
 }
 
 // intercept asks for the API key and sends garbage.

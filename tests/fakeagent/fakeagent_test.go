@@ -47,11 +47,13 @@ func equal(t *testing.T, want, got proto.Message, messageAndArguments ...any) {
 	}
 }
 
+const exportMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
 // export sends spans to an agent, and returns its answer.
 func export(t *testing.T, agent *fakeagent.Agent, spans ...*tracev1.Span) *emptypb.Empty {
 	t.Helper()
 	request := &tracev1.TracesData{ResourceSpans: []*tracev1.ResourceSpans{{ScopeSpans: []*tracev1.ScopeSpans{{Spans: spans}}}}}
 	response := &emptypb.Empty{}
-	require.NoError(t, connect(t, agent).Invoke(t.Context(), "/opentelemetry.proto.collector.trace.v1.TraceService/Export", request, response))
+	require.NoError(t, connect(t, agent).Invoke(t.Context(), exportMethod, request, response))
 	return response
 }

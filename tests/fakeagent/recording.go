@@ -41,6 +41,8 @@ type Call[Request any] struct {
 	Metadata metadata.MD
 	// Timeout is how much time the caller gave, 0 when it gave no deadline.
 	Timeout time.Duration
+	// Encoding is how the request was compressed, "" when it was not.
+	Encoding string
 }
 
 // Span is one span as an agent sees it.
@@ -85,7 +87,7 @@ func (a *Agent) Recorded() Recording {
 
 // newCall returns a call with what gRPC knows about it.
 func newCall[Request any](ctx context.Context, request Request) Call[Request] {
-	call := Call[Request]{Request: request}
+	call := Call[Request]{Request: request, Encoding: encodingOf(ctx)}
 	call.Metadata, _ = metadata.FromIncomingContext(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
 		call.Timeout = time.Until(deadline)

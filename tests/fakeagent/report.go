@@ -33,12 +33,15 @@ type Report struct {
 	CacheLookups []CacheLookupReport `json:"cache_lookups"`
 	CacheUpserts []CacheUpsertReport `json:"cache_upserts"`
 	CacheDeletes []CacheDeleteReport `json:"cache_deletes"`
+	Exports      []ExportReport      `json:"exports"`
 	Spans        []SpanReport        `json:"spans"`
 }
 
 // CallReport is what is known of every call.
 type CallReport struct {
-	TimeoutMS float64 `json:"timeout_ms"` // 0 when the call had no deadline
+	TimeoutMS float64             `json:"timeout_ms"` // 0 when the call had no deadline
+	Metadata  map[string][]string `json:"metadata"`   // without what gRPC itself sends
+	Encoding  string              `json:"encoding"`   // how the request was compressed, "" when it was not
 }
 
 // CheckReport is one Check.
@@ -91,6 +94,12 @@ type CacheEntryReport struct {
 type CacheDeleteReport struct {
 	CallReport
 	CacheKeys
+}
+
+// ExportReport is one Export that was taken.
+type ExportReport struct {
+	CallReport
+	SpanCount int `json:"span_count"`
 }
 
 // SpanReport is one span.
@@ -146,6 +155,9 @@ func (r *Recording) Report() *Report {
 		CacheDeletes: reportCalls(r.CacheDeletes, func(call CallReport, request *checkv1.CacheDeleteRequest) CacheDeleteReport {
 			return CacheDeleteReport{call, cacheKeys(request)}
 		}),
+		Exports: reportCalls(r.Exports, func(call CallReport, spans int) ExportReport {
+			return ExportReport{call, spans}
+		}),
 		Spans: make([]SpanReport, 0, len(r.Spans)),
 	}
 	for i, call := range r.Checks {
@@ -164,10 +176,25 @@ func (r *Recording) Report() *Report {
 func reportCalls[Request, Reported any](calls []Call[Request], report func(CallReport, Request) Reported) []Reported {
 	reported := make([]Reported, 0, len(calls)) // never null in JSON
 	for i := range calls {
-		call := CallReport{TimeoutMS: float64(calls[i].Timeout) / float64(time.Millisecond)}
+		call := CallReport{
+			TimeoutMS: float64(calls[i].Timeout) / float64(time.Millisecond),
+			Metadata:  ownMetadata(calls[i].Metadata),
+			Encoding:  calls[i].Encoding,
+		}
 		reported = append(reported, report(call, calls[i].Request))
 	}
 	return reported
+}
+
+// ownMetadata returns metadata without what gRPC itself sends.
+func ownMetadata(md metadata.MD) map[string][]string {
+	own := map[string][]string{}
+	for key, values := range md {
+		if key != "content-type" && key != "user-agent" && !strings.HasPrefix(key, ":") && !strings.HasPrefix(key, "grpc-") {
+			own[key] = values
+		}
+	}
+	return own
 }
 
 func reportCheck(call CallReport, request *checkv1.CheckRequest) CheckReport {

@@ -1,6 +1,7 @@
 package fakeagent_test
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"testing"
@@ -10,7 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
@@ -68,7 +72,7 @@ func TestReportTellsWhatTheCachesWereAsked(t *testing.T) {
 	assert.EqualValues(t, 2, seen["cache_upsert_count"])
 	assert.EqualValues(t, 1, seen["cache_delete_count"])
 	of := func(kind string, number int) map[string]any {
-		return without(seen[kind].([]any)[number], "timeout_ms")
+		return without(seen[kind].([]any)[number], "timeout_ms", "metadata", "encoding")
 	}
 	keys := map[string]any{"control_point": "checkout", "result_cache_key": "key", "global_cache_keys": []any{"a", "b"}}
 	assert.Equal(t, keys, of("cache_lookups", 0))
@@ -116,4 +120,63 @@ func TestReportTellsSpansWithTheTypesOfTheirAttributes(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, `{"double":1.0,"huge":1e+300,"infinite":"Infinity","integer":1,"not a number":"NaN","text":"2","tiny":-1e-300,"true":true}`,
 		string(written))
+}
+
+func TestReportTellsTheMetadataAndTheCompressionOfEveryKindOfCall(t *testing.T) {
+	agent := start(t, fakeagent.Options{})
+	service := client(t, agent)
+	exports := connect(t, agent)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-tenant", "shop", "x-tenant", "search", "x-api-key", "key")
+	call := func(options ...grpc.CallOption) {
+		t.Helper()
+		_, err := service.Check(ctx, &checkv1.CheckRequest{}, options...)
+		require.NoError(t, err)
+		_, err = service.FlowEnd(ctx, &checkv1.FlowEndRequest{}, options...)
+		require.NoError(t, err)
+		_, err = service.CacheLookup(ctx, &checkv1.CacheLookupRequest{}, options...)
+		require.NoError(t, err)
+		_, err = service.CacheUpsert(ctx, &checkv1.CacheUpsertRequest{}, options...)
+		require.NoError(t, err)
+		_, err = service.CacheDelete(ctx, &checkv1.CacheDeleteRequest{}, options...)
+		require.NoError(t, err)
+		require.NoError(t, exports.Invoke(ctx, exportMethod, &tracev1.TracesData{}, &emptypb.Empty{}, options...))
+	}
+	call()
+	call(grpc.UseCompressor("gzip"))
+	ctx = t.Context()
+	call()
+
+	seen := report(t, agent)
+	kinds := []string{"checks", "flow_ends", "cache_lookups", "cache_upserts", "cache_deletes", "exports"}
+	sent := map[string]any{"x-tenant": []any{"shop", "search"}, "x-api-key": []any{"key"}}
+	for _, kind := range kinds {
+		for i, want := range []struct {
+			encoding string
+			metadata map[string]any
+		}{{"", sent}, {"gzip", sent}, {"", map[string]any{}}} {
+			call := seen[kind].([]any)[i].(map[string]any)
+			assert.Equal(t, want.encoding, call["encoding"], "%s %d", kind, i)
+			assert.Equal(t, want.metadata, call["metadata"], "%s %d", kind, i)
+			assert.EqualValues(t, 0, call["timeout_ms"], "%s %d", kind, i)
+		}
+	}
+	assert.EqualValues(t, 0, seen["exports"].([]any)[0].(map[string]any)["span_count"])
+	assert.Equal(t, []any{"", "key"}, seen["api_keys"])
+}
+
+func TestReportTellsTheTimeThatCallersGave(t *testing.T) {
+	agent := start(t, fakeagent.Options{})
+	service := client(t, agent)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	_, err := service.CacheLookup(ctx, &checkv1.CacheLookupRequest{})
+	require.NoError(t, err)
+	_, err = service.CacheUpsert(ctx, &checkv1.CacheUpsertRequest{})
+	require.NoError(t, err)
+	_, err = service.CacheDelete(ctx, &checkv1.CacheDeleteRequest{})
+	require.NoError(t, err)
+	seen := report(t, agent)
+	for _, kind := range []string{"cache_lookups", "cache_upserts", "cache_deletes"} {
+		assert.InDelta(t, 3.6e6, seen[kind].([]any)[0].(map[string]any)["timeout_ms"], 60e3, kind)
+	}
 }

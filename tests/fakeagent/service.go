@@ -35,7 +35,7 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 
 // decide returns the answer to a Check.
 func (a *Agent) decide(ctx context.Context, request *checkv1.CheckRequest) (*checkv1.CheckResponse, error) {
-	behaviour := a.behaviour.Load()
+	behaviour := a.behaviourFor(rpcCheck)
 	if a.options.ObeyLabels {
 		obedient, err := behaviour.obey(request.GetLabels())
 		if err != nil {
@@ -62,7 +62,7 @@ func (a *Agent) decide(ctx context.Context, request *checkv1.CheckRequest) (*che
 func (s *flowControl) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest) (*checkv1.FlowEndResponse, error) {
 	a := s.agent
 	record(ctx, a, &a.recorded.FlowEndCount, &a.recorded.FlowEnds, request)
-	behaviour := a.behaviour.Load()
+	behaviour := a.behaviourFor(rpcFlowEnd)
 	if err := behaviour.FlowEnd.suffer(ctx); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *flowControl) FlowEnd(ctx context.Context, request *checkv1.FlowEndReque
 func (s *flowControl) CacheLookup(ctx context.Context, request *checkv1.CacheLookupRequest) (*checkv1.CacheLookupResponse, error) {
 	a := s.agent
 	record(ctx, a, &a.recorded.CacheLookupCount, &a.recorded.CacheLookups, request)
-	behaviour := a.behaviour.Load()
+	behaviour := a.behaviourFor(rpcCacheLookup)
 	if err := behaviour.CacheLookup.suffer(ctx); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (s *flowControl) CacheLookup(ctx context.Context, request *checkv1.CacheLoo
 func (s *flowControl) CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest) (*checkv1.CacheUpsertResponse, error) {
 	a := s.agent
 	record(ctx, a, &a.recorded.CacheUpsertCount, &a.recorded.CacheUpserts, request)
-	behaviour := a.behaviour.Load()
+	behaviour := a.behaviourFor(rpcCacheUpsert)
 	if err := behaviour.CacheUpsert.suffer(ctx); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *flowControl) CacheUpsert(ctx context.Context, request *checkv1.CacheUps
 func (s *flowControl) CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest) (*checkv1.CacheDeleteResponse, error) {
 	a := s.agent
 	record(ctx, a, &a.recorded.CacheDeleteCount, &a.recorded.CacheDeletes, request)
-	behaviour := a.behaviour.Load()
+	behaviour := a.behaviourFor(rpcCacheDelete)
 	if err := behaviour.CacheDelete.suffer(ctx); err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (s *flowControl) CacheDelete(ctx context.Context, request *checkv1.CacheDel
 }
 
 func (a *Agent) export(ctx context.Context, request *tracev1.TracesData) (any, error) {
-	behaviour := a.behaviour.Load()
+	behaviour := a.behaviourFor(rpcExport)
 	if err := behaviour.Export.suffer(ctx); err != nil {
 		return nil, err
 	}

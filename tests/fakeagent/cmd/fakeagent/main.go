@@ -1,23 +1,30 @@
-// Fakeagent is an Aperture agent that answers as its flags say, for tests and benchmarks in any language.
+// Fakeagent is an Aperture agent that answers as its flags and scripts say, for tests and benchmarks in any language.
 //
 // It prints "fakeagent: listening on ADDRESS" when it is ready, and ends on SIGTERM, on SIGINT, or when its standard
-// input is closed, so that it does not outlive a test that dies. Then it prints what it was asked, as one line of JSON.
+// input is closed, so that it does not outlive a test that dies. Then it prints what it was asked, as one line of JSON:
+// see fakeagent.Report.
+//
+// With -script FILE, the calls of each RPC are answered one after the other as the file says: see fakeagent.ParseScript.
+// The flags say how the RPCs are answered that it does not name.
+//
+// With -control, it obeys commands, one object of JSON with one member on each line of its standard input:
+//
+//	{"script": {...}}    answer by this script from now on, from its beginning; {} for none
+//	{"report": true}     tell what it was asked so far
+//	{"reset": true}      forget what it was asked and what its caches hold, and count request ids from 1 again
+//	{"stop": true}       stop listening and break all connections
+//	{"start": true}      listen again, on the same address
+//
+// It answers each with a line {"ok":true}, or {"ok":true,"report":{...}}, or {"error":"..."} when it could not obey.
 package main
 
 import (
-	"crypto/tls"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"google.golang.org/grpc/codes"
-
-	"github.com/libaperture/libaperture/core/wire/checkv1"
 	"github.com/libaperture/libaperture/tests/fakeagent"
 )
 
@@ -29,118 +36,27 @@ func main() {
 }
 
 func run() error {
-	options, behaviour, err := parseFlags()
+	settings, err := parseFlags()
 	if err != nil {
 		return err
 	}
 	// Signals are taken until the process ends: one that comes on top of a closed standard input must not end the report.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_, _ = io.Copy(io.Discard, os.Stdin)
-	}()
+	commands := make(chan []byte)
+	go readCommands(os.Stdin, settings.control, commands)
 
-	agent, err := fakeagent.Start(options)
+	agent, err := fakeagent.Start(settings.options)
 	if err != nil {
 		return err
 	}
-	agent.Set(behaviour)
+	agent.Set(settings.behaviour)
+	agent.SetScript(settings.script)
 	fmt.Println("fakeagent: listening on", agent.Address())
-	select {
-	case <-signals:
-	case <-closed:
+	if err := obeyUntilTheEnd(agent, commands, signals); err != nil {
+		return err
 	}
 	agent.Stop()
 	recorded := agent.Recorded()
 	return json.NewEncoder(os.Stdout).Encode(recorded.Report())
-}
-
-// parseFlags returns what the command line asks for.
-func parseFlags() (options fakeagent.Options, behaviour fakeagent.Behaviour, err error) {
-	flag.StringVar(&options.Address, "address", "127.0.0.1:0", "host:port to listen on")
-	unix := flag.String("unix", "", "path of a unix socket to listen on instead")
-	certificate := flag.String("tls-cert", "", "PEM file of the server's certificate; without one it serves plaintext")
-	key := flag.String("tls-key", "", "PEM file of the certificate's key")
-	flag.StringVar(&options.RequireAPIKey, "require-api-key", "", "refuse calls without this x-api-key")
-	flag.IntVar(&options.Keep, "keep", 1000, "how many calls and spans of each kind to remember; negative for none")
-	flag.BoolVar(&options.ObeyLabels, "obey-labels", false, "let the labels fakeagent.answer, .in_flight and .delay of a flow choose its answer")
-	journal := flag.String("journal", "", "file to write a record of every answer to, before it is sent")
-
-	decision := flag.String("decision", "accept", "accept, reject, empty (a message without fields) or garbage (no message)")
-	reason := flag.String("reason", "RATE_LIMITED", "why a flow is rejected: NONE, RATE_LIMITED, NO_TOKENS, NOT_SAMPLED or NO_MATCHING_RAMP")
-	denied := flag.Int("status", 0, "HTTP status of a rejection, 0 for none")
-	wait := flag.Duration("wait-time", -1, "wait time of a rejection, negative for none")
-	flag.IntVar(&behaviour.InFlight, "in-flight", 0, "number of concurrency limiter decisions with a request id")
-	parseTrouble := []func() error{
-		troubleFlags("", "Check", &behaviour.Check),
-		troubleFlags("flow-end-", "FlowEnd", &behaviour.FlowEnd),
-		troubleFlags("export-", "Export", &behaviour.Export),
-	}
-	flag.Parse()
-	if flag.NArg() > 0 {
-		return options, behaviour, fmt.Errorf("unexpected argument %q", flag.Arg(0))
-	}
-
-	if *unix != "" {
-		options.Address = "unix://" + *unix
-	}
-	if (*certificate == "") != (*key == "") {
-		return options, behaviour, errors.New("-tls-cert and -tls-key belong together")
-	}
-	if *certificate != "" {
-		pair, err := tls.LoadX509KeyPair(*certificate, *key)
-		if err != nil {
-			return options, behaviour, err
-		}
-		options.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	}
-	if *journal != "" {
-		// Not closed before the process ends: answers are written down until then. Not buffered: a kill must lose none.
-		if options.Journal, err = os.Create(*journal); err != nil {
-			return options, behaviour, err
-		}
-	}
-	for _, parse := range parseTrouble {
-		if err := parse(); err != nil {
-			return options, behaviour, err
-		}
-	}
-	switch *decision {
-	case "accept":
-	case "reject":
-		number, ok := checkv1.CheckResponse_RejectReason_value["REJECT_REASON_"+*reason]
-		if !ok {
-			return options, behaviour, fmt.Errorf("-reason %q is unknown", *reason)
-		}
-		behaviour.Response = fakeagent.Rejection(checkv1.CheckResponse_RejectReason(number), int32(*denied), *wait)
-	case "empty":
-		behaviour.Response = &checkv1.CheckResponse{}
-	case "garbage":
-		behaviour.Check.Garbage = true
-	default:
-		return options, behaviour, fmt.Errorf("-decision %q is unknown", *decision)
-	}
-	return options, behaviour, nil
-}
-
-// troubleFlags defines the flags of what goes wrong with one kind of call, and returns what to do once they are parsed.
-func troubleFlags(prefix, call string, trouble *fakeagent.Trouble) func() error {
-	flag.DurationVar(&trouble.Delay, prefix+"delay", 0, "time before "+call+" is answered")
-	flag.BoolVar(&trouble.Hang, prefix+"hang", false, "answer "+call+" only when the caller has given up")
-	flag.StringVar(&trouble.Message, prefix+"error-message", "as the test asked", "message of "+prefix+"error")
-	name := flag.String(prefix+"error", "", "gRPC code that "+call+" fails with, as UNAVAILABLE")
-	return func() error {
-		if *name == "" {
-			return nil
-		}
-		if err := trouble.Error.UnmarshalJSON([]byte(`"` + *name + `"`)); err != nil {
-			return fmt.Errorf("-%serror: %w", prefix, err)
-		}
-		if trouble.Error == codes.OK {
-			return fmt.Errorf("-%serror OK is no error", prefix)
-		}
-		return nil
-	}
 }

@@ -22,7 +22,7 @@ import (
 // program is the program while it runs.
 type program struct {
 	command *exec.Cmd
-	stdin   io.Closer
+	stdin   io.WriteCloser
 	lines   *bufio.Reader
 	address string
 }
@@ -159,6 +159,7 @@ func TestProgramRefusesFlagsThatMakeNoSense(t *testing.T) {
 	for _, arguments := range [][]string{
 		{"-decision", "maybe"}, {"-decision", "reject", "-reason", "WHIM"}, {"-error", "OOPS"}, {"-export-error", "OK"},
 		{"-tls-cert", "server.pem"}, {"stray"}, {"-address", "nowhere"}, {"-journal", "/nowhere/journal"},
+		{"-script", "/nowhere/script"}, {"-script", "main_test.go"},
 	} {
 		output, err := exec.Command(path, arguments...).CombinedOutput()
 		assert.Error(t, err, "%v", arguments)
