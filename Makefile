@@ -164,9 +164,10 @@ check-generated: ## Fail unless `make generate` leaves the tree as it is.
 FUZZ_TIME ?= 2m
 
 .PHONY: fuzz
-fuzz: $(LIBRARY) ## Call the library with wrong arguments in any order, and load damaged policies, for FUZZ_TIME each.
+fuzz: $(LIBRARY) ## Call the library with wrong arguments in any order, and read damaged policies and headers, for FUZZ_TIME each.
 	APERTURE_FUZZ_TIME=$(FUZZ_TIME) $(GO) test -count=1 -timeout 0 -run TestCallsInRandomOrder -v ./tests/abi
 	$(GO) test -run '^$$' -fuzz FuzzLoad -fuzztime $(FUZZ_TIME) ./core/local/policy
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZ_TIME) ./core/baggage
 
 .PHONY: bench
 bench: $(BINARIES) $(VENV)/bin/python $(MODULES) $(BUILD)/bench/flow $(BUILD)/bench/bare ## Measure what a flow costs, in ratios.

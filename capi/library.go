@@ -12,6 +12,6 @@ import (
 //export aperture_go_live_handles
 func aperture_go_live_handles() C.uint64_t {
 	live := uint64(math.MaxUint64) // after a panic: not 0, which says that everything is closed
-	guard.Do(logger, "aperture_live_handles", func() { live = uint64(clients.Live() + flows.Live() + calls.Live()) }, nil)
+	guard.Do(logger, "aperture_live_handles", func() { live = uint64(clients.Live() + flows.Live() + answers.Live() + calls.Live()) }, nil)
 	return C.uint64_t(live)
 }

@@ -10,10 +10,12 @@
 //	log.go          aperture_configure's part in Go, and the log, which is internal/sink
 //	clients.go      making, reading and closing clients
 //	flows.go        the life of a flow, blocking
-//	async.go        the asynchronous forms, on top of internal/completion
+//	caches.go       calls to the cache, in both forms
+//	async.go        the other asynchronous forms, on top of internal/completion
 //	thread_end.go   clients whose thread has ended
 //	session.go      what stands behind a client's handle
-//	marshal.go      C structs to Go values and back
+//	marshal.go      texts, sizes and buffers; client_options.go, flow_structs.go and cache_structs.go read and fill
+//	                the structs of their subject
 //	failure.go      Go errors to codes and messages
 //	faults.go       panics on request, in a build for tests
 //	silence.go      nothing is written to the host's stderr

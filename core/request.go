@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/libaperture/libaperture/core/baggage"
 	"github.com/libaperture/libaperture/core/check"
 )
 
@@ -75,8 +76,9 @@ func allLabels(params *FlowParams) check.Labels {
 	if params.Baggage == "" && len(params.Labels) == 0 {
 		return params.LabelList
 	}
-	labels := make(check.Labels, 0, len(params.LabelList)+len(params.Labels))
-	labels = append(labels, params.LabelList...)
+	inherited, _ := baggage.Parse(params.Baggage)
+	labels := make(check.Labels, 0, len(inherited)+len(params.LabelList)+len(params.Labels))
+	labels = append(append(labels, inherited...), params.LabelList...)
 	for key, value := range params.Labels {
 		labels = append(labels, check.Label{Key: key, Value: value})
 	}

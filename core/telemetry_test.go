@@ -184,6 +184,48 @@ func TestSpansAreCompleteAfterABurst(t *testing.T) {
 	assert.Equal(t, Stats{FlowsAccepted: workers * each, FlowsEnded: workers * each, SpansExported: workers * each}, client.Stats())
 }
 
+// countingDecider only counts the spans that it gets.
+type countingDecider struct {
+	fakeDecider
+	spans atomic.Int64
+}
+
+func (d *countingDecider) Check(context.Context, *check.Request) (check.Answer, error) {
+	return accepted, nil
+}
+
+func (d *countingDecider) Export(_ context.Context, message *tracev1.TracesData) (int64, error) {
+	d.spans.Add(int64(len(spansOf(message))))
+	return 0, nil
+}
+
+// Of a burst that is faster than its export, every span is sent, or the loss is counted.
+func TestBurstOf100000Flows(t *testing.T) {
+	const workers, each = 20, 5000
+	for name, queue := range map[string]int{"the default queue": 0, "a queue for all of them": workers * each} {
+		t.Run(name, func(t *testing.T) {
+			decider := &countingDecider{}
+			client := clientOf(t, decider, Options{TelemetryQueue: queue})
+			var group sync.WaitGroup
+			for range workers {
+				group.Go(func() { runFlows(t, client, each) })
+			}
+			group.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), generous)
+			defer cancel()
+			require.NoError(t, client.Close(ctx))
+			stats := client.Stats()
+			assert.EqualValues(t, workers*each, stats.FlowsEnded)
+			assert.EqualValues(t, workers*each, stats.SpansExported+stats.SpansDropped)
+			assert.EqualValues(t, stats.SpansExported, decider.spans.Load())
+			assert.Zero(t, stats.SpansQueued)
+			if queue > 0 {
+				assert.Zero(t, stats.SpansDropped)
+			}
+		})
+	}
+}
+
 func TestSpansBeyondTheQueueAreDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		decider := &fakeDecider{export: hangingExport}

@@ -39,6 +39,7 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 		Labels:       labels,
 		RampMode:     request.GetRampMode(),
 		Timeout:      timeout,
+		CacheLookup:  request.GetCacheLookupRequest(),
 	})
 	if err != nil {
 		s.metrics.checkFailed.Inc()
@@ -60,34 +61,34 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 // FlowEnd gives back what a flow holds.
 func (s *flowControl) FlowEnd(ctx context.Context, request *checkv1.FlowEndRequest) (*checkv1.FlowEndResponse, error) {
 	s.metrics.flowEnds.Inc()
+	return passOn(ctx, request, s.decider.FlowEnd)
+}
+
+// CacheLookup reads cache entries.
+func (s *flowControl) CacheLookup(ctx context.Context, request *checkv1.CacheLookupRequest) (*checkv1.CacheLookupResponse, error) {
+	return passOn(ctx, request, s.decider.CacheLookup)
+}
+
+// CacheUpsert stores cache entries.
+func (s *flowControl) CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest) (*checkv1.CacheUpsertResponse, error) {
+	return passOn(ctx, request, s.decider.CacheUpsert)
+}
+
+// CacheDelete removes cache entries.
+func (s *flowControl) CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest) (*checkv1.CacheDeleteResponse, error) {
+	return passOn(ctx, request, s.decider.CacheDelete)
+}
+
+// passOn makes a call of the engine for a client.
+func passOn[Request, Response any](ctx context.Context, request Request, call func(context.Context, Request, time.Duration) (Response, error)) (response Response, err error) {
 	timeout, err := remaining(ctx)
 	if err != nil {
-		return nil, err
+		return response, err
 	}
-	response, err := s.decider.FlowEnd(ctx, request, timeout)
-	if err != nil {
-		return nil, statusOf(err)
+	if response, err = call(ctx, request, timeout); err != nil {
+		return response, statusOf(err)
 	}
 	return response, nil
-}
-
-// The caches have their place here.
-
-var errNoCache = status.Error(codes.Unimplemented, "aperture-local has no cache")
-
-// CacheLookup is not there yet.
-func (s *flowControl) CacheLookup(context.Context, *checkv1.CacheLookupRequest) (*checkv1.CacheLookupResponse, error) {
-	return nil, errNoCache
-}
-
-// CacheUpsert is not there yet.
-func (s *flowControl) CacheUpsert(context.Context, *checkv1.CacheUpsertRequest) (*checkv1.CacheUpsertResponse, error) {
-	return nil, errNoCache
-}
-
-// CacheDelete is not there yet.
-func (s *flowControl) CacheDelete(context.Context, *checkv1.CacheDeleteRequest) (*checkv1.CacheDeleteResponse, error) {
-	return nil, errNoCache
 }
 
 // remaining returns how long a call may take: a positive time, or the error of a call that is too late.

@@ -71,15 +71,23 @@ func TestFlowEndAnswersEveryReference(t *testing.T) {
 	assert.Equal(t, "request id cannot be empty", response.GetTokenReturnStatuses()[1].GetError())
 }
 
-func TestCachesAreUnimplemented(t *testing.T) {
+func TestCacheCallsReachTheEngine(t *testing.T) {
 	client := checkv1.NewFlowControlServiceClient(dial(t, startServer(t), nil))
-	_, lookup := client.CacheLookup(patient(t), &checkv1.CacheLookupRequest{})
-	_, upsert := client.CacheUpsert(patient(t), &checkv1.CacheUpsertRequest{})
-	_, remove := client.CacheDelete(patient(t), &checkv1.CacheDeleteRequest{})
-	for _, err := range []error{lookup, upsert, remove} {
-		assert.Equal(t, codes.Unimplemented, status.Code(err))
-		assert.ErrorContains(t, err, "aperture-local has no cache")
+	keys := &checkv1.CacheLookupRequest{ControlPoint: "search", ResultCacheKey: "r", GlobalCacheKeys: []string{"g"}}
+	found, err := client.CacheLookup(patient(t), keys)
+	require.NoError(t, err)
+	checked, err := client.Check(patient(t), &checkv1.CheckRequest{ControlPoint: "search", CacheLookupRequest: keys})
+	require.NoError(t, err)
+	for _, found := range []*checkv1.CacheLookupResponse{found, checked.GetCacheLookupResponse()} {
+		assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetResultCacheResponse().GetLookupStatus())
+		assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetGlobalCacheResponses()["g"].GetLookupStatus())
 	}
+	stored, err := client.CacheUpsert(patient(t), &checkv1.CacheUpsertRequest{ResultCacheEntry: &checkv1.CacheEntry{Key: "r"}})
+	require.NoError(t, err)
+	assert.Contains(t, stored.GetResultCacheResponse().GetError(), "no cache")
+	removed, err := client.CacheDelete(patient(t), &checkv1.CacheDeleteRequest{ResultCacheKey: "r"})
+	require.NoError(t, err)
+	assert.NotNil(t, removed.GetResultCacheResponse())
 }
 
 // fixedDecider answers every call alike and keeps what it was asked.

@@ -16,6 +16,14 @@ func (engine *Engine) CacheLookup(_ context.Context, request *checkv1.CacheLooku
 	if engine.closed.Load() {
 		return nil, &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
 	}
+	return missed(request), nil
+}
+
+// missed answers that no key of a request was found, nil when there is no request.
+func missed(request *checkv1.CacheLookupRequest) *checkv1.CacheLookupResponse {
+	if request == nil {
+		return nil
+	}
 	response := &checkv1.CacheLookupResponse{}
 	if request.GetResultCacheKey() != "" {
 		response.ResultCacheResponse = &checkv1.KeyLookupResponse{LookupStatus: checkv1.CacheLookupStatus_MISS}
@@ -23,7 +31,7 @@ func (engine *Engine) CacheLookup(_ context.Context, request *checkv1.CacheLooku
 	for _, key := range request.GetGlobalCacheKeys() {
 		put(&response.GlobalCacheResponses, key, &checkv1.KeyLookupResponse{LookupStatus: checkv1.CacheLookupStatus_MISS})
 	}
-	return response, nil
+	return response
 }
 
 // CacheUpsert answers for each entry that it was not stored: the engine has no cache yet.

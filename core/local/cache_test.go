@@ -11,6 +11,27 @@ import (
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
 
+// A flow that asks for cache entries learns that there are none; one that was rejected never came to the caches.
+func TestFlowsMissTheCache(t *testing.T) {
+	engine, err := Open("", Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, engine.Close()) })
+	lookup := &checkv1.CacheLookupRequest{ResultCacheKey: "r", GlobalCacheKeys: []string{"g"}}
+	answer, err := engine.Check(t.Context(), &check.Request{ControlPoint: "checkout", CacheLookup: lookup})
+	require.NoError(t, err)
+	found := answer.Response.CheckResponse().GetCacheLookupResponse()
+	assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetResultCacheResponse().GetLookupStatus())
+	assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetGlobalCacheResponses()["g"].GetLookupStatus())
+
+	rejected, err := engine.Check(t.Context(), &check.Request{ControlPoint: "checkout", CacheLookup: lookup, RampMode: true})
+	require.NoError(t, err)
+	require.True(t, rejected.Rejected)
+	assert.Nil(t, rejected.Response.CheckResponse().GetCacheLookupResponse())
+	without, err := engine.Check(t.Context(), &check.Request{ControlPoint: "checkout"})
+	require.NoError(t, err)
+	assert.Nil(t, without.Response.CheckResponse().GetCacheLookupResponse())
+}
+
 func TestEngineHasNoCacheYet(t *testing.T) {
 	engine, err := Open("", Options{})
 	require.NoError(t, err)

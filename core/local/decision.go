@@ -23,6 +23,7 @@ type flowDecision struct {
 	services     []string
 	controlPoint string
 	labels       check.Labels
+	lookup       *checkv1.CacheLookupRequest
 	start        time.Time
 	duration     time.Duration
 
@@ -88,6 +89,8 @@ func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
 	}
 	if decision.rejected {
 		response.DecisionType = checkv1.CheckResponse_DECISION_TYPE_REJECTED
+	} else {
+		response.CacheLookupResponse = missed(decision.lookup) // a flow that is rejected never comes to the caches
 	}
 	if decision.wait > 0 {
 		response.WaitTime = durationpb.New(decision.wait)

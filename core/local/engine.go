@@ -153,6 +153,7 @@ func (engine *Engine) Check(ctx context.Context, request *check.Request) (check.
 		services:     engine.services,
 		controlPoint: request.ControlPoint,
 		labels:       request.Labels,
+		lookup:       request.CacheLookup,
 		start:        start,
 	}
 	decision.limiters = decision.inline[:0]

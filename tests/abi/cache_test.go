@@ -82,7 +82,9 @@ func TestCache(t *testing.T) {
 		require.Equal(t, miss, read(t, one.from, one.handle, host.CacheGlobal, "missing"))
 		require.Equal(t, noAnswer, read(t, one.from, one.handle, host.CacheGlobal, "never asked for"))
 	}
+	open := host.Lib.LiveHandles()
 	require.Equal(t, host.OK, host.Lib.CacheAnswerClose(answer, nil))
+	require.Equal(t, open-1, host.Lib.LiveHandles())
 	require.Equal(t, host.ErrorInvalidHandle, host.Lib.CacheAnswerClose(answer, nil), "closed twice")
 
 	require.Equal(t, host.OK, host.Lib.CacheDelete(client, host.KeyFor("checkout", "r"), failed), failed.Text())

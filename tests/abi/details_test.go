@@ -3,6 +3,7 @@ package abi
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -124,6 +125,38 @@ func TestFlowThatIsClosedBeforeItsEnd(t *testing.T) {
 		statuses[span.Attributes["aperture.flow.status"]]++
 	}
 	require.Equal(t, map[any]int{"OK": 1, "Error": 1}, statuses)
+}
+
+// B36, B37, B38: a label wins over baggage, values are decoded once, and no header makes a call fail.
+func TestBaggage(t *testing.T) {
+	host.NoLeak(t)
+	agent := host.StartAgent(t)
+	client := host.ReadyClient(t, agent)
+	for name, test := range map[string]struct {
+		header string
+		want   map[string]string
+	}{
+		"a label wins":  {"user_id=mallory,tier=gold;secret=1", map[string]string{"user_id": "alice", "tier": "gold"}},
+		"decoded once":  {"a=x%2By, b=50%25 ,c=%252F", map[string]string{"user_id": "alice", "a": "x+y", "b": "50%", "c": "%2F"}},
+		"malformed":     {"=,;,%%%,\xff", map[string]string{"user_id": "alice"}},
+		"far too large": {strings.Repeat("x", 2<<20), map[string]string{"user_id": "alice"}},
+		"none":          {"", map[string]string{"user_id": "alice"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			params := host.Patient(host.ParamsFor("checkout", "user_id", "alice"))
+			params.Baggage = host.TextOf(test.header)
+			flow, _ := host.Start(t, client, params)
+			require.Equal(t, host.OK, host.Lib.FlowEnd(flow, nil, nil))
+			checks := agent.Recorded().Checks
+			require.Equal(t, test.want, checks[len(checks)-1].Request.GetLabels())
+		})
+	}
+	params := host.ParamsFor("checkout")
+	params.Baggage = host.Text{Length: 1}
+	failed := host.NewFailure()
+	var flow host.Handle
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.StartFlow(client, params, &flow, nil, failed))
+	require.Contains(t, failed.Text(), "params.baggage")
 }
 
 func TestConnectionState(t *testing.T) {

@@ -70,6 +70,22 @@ func (f *fuzzer) spoiltOptions() *host.ClientOptions {
 	}
 	options.FlowEndTimeoutNS, options.MaxPendingCalls = number[int64](r), number[uint64](r)
 	options.Insecure, options.TelemetryOff = number[int32](r), number[int32](r)
+	switch r.IntN(6) {
+	case 0:
+		options.CAPem, options.ClientCertificateFile, options.ClientKeyFile = wrongText(r), wrongText(r), wrongText(r)
+		options.ClientCertificatePEM, options.ClientKeyPEM = wrongText(r), wrongText(r)
+	case 1:
+		options.Metadata, options.MetadataCount = &host.Label{Key: wrongText(r), Value: wrongText(r)}, 1
+	case 2:
+		options.MetadataCount = uintptr(number[uint64](r))
+	case 3:
+		options.KeepaliveTimeNS, options.KeepaliveTimeoutNS = number[int64](r), number[int64](r)
+	case 4:
+		options.TelemetryQueue, options.TelemetryBatch = number[uint64](r), number[uint64](r)
+		options.TelemetryIntervalNS = number[int64](r)
+	case 5:
+		options.Compression, options.SkipVerify = number[int32](r), number[int32](r)
+	}
 	return wrong(r, options)
 }
 
@@ -87,6 +103,15 @@ func (f *fuzzer) spoiltParams() *host.FlowParams {
 		params.LabelCount = uintptr(1<<20 + number[uint64](r)>>1) // more than there can be
 	case 2:
 		params.Labels, params.LabelCount = &host.Label{Key: wrongText(r), Value: wrongText(r)}, 1
+	}
+	switch r.IntN(6) {
+	case 0:
+		params.Baggage, params.ResultCacheKey = wrongText(r), wrongText(r)
+	case 1:
+		text := wrongText(r)
+		params.GlobalCacheKeys, params.GlobalCacheKeyCount = &text, 1
+	case 2:
+		params.GlobalCacheKeyCount = uintptr(number[uint64](r))
 	}
 	// Long waits are not wrong, and would make the fuzz slow.
 	params.CheckTimeoutNS = min(number[int64](r), 1_000_000)
@@ -111,7 +136,23 @@ func (f *fuzzer) wrongStep() host.Code {
 		call = nil
 	}
 	waits := min(number[int64](r), 1_000_000)
-	switch r.IntN(17) {
+	switch r.IntN(25) {
+	case 16:
+		return host.Lib.ClientState(any, nil, failed)
+	case 17:
+		return host.Lib.FlowSetAttribute(any, f.spoiltAttribute(), failed)
+	case 18:
+		return host.Lib.CacheLookup(any, f.spoiltKeys(), flow, failed)
+	case 19:
+		return host.Lib.CacheLookupAsync(any, f.spoiltKeys(), r.Uint64(), flow, call, failed)
+	case 20:
+		return host.Lib.CacheSet(any, f.spoiltEntry(), failed)
+	case 21:
+		return host.Lib.CacheSetAsync(any, f.spoiltEntry(), r.Uint64(), call, failed)
+	case 22:
+		return host.Lib.CacheDelete(any, f.spoiltKey(), failed)
+	case 23:
+		return host.Lib.CacheDeleteAsync(any, f.spoiltKey(), r.Uint64(), call, failed)
 	case 0:
 		return host.Lib.NewClient(f.spoiltOptions(), flow, failed)
 	case 1:
@@ -143,14 +184,14 @@ func (f *fuzzer) wrongStep() host.Code {
 		batch.known.StructSize = uintptr(r.IntN(int(unsafe.Sizeof(batch.known)) + 2))
 		got := host.Lib.ClientPoll(any, &batch.known, uintptr(r.IntN(2)), &count, failed)
 		if got == host.OK && count == 1 {
-			f.pool.put(batch.known.Flow)
+			f.pool.put(batch.known.Flow, batch.known.Answer)
 		}
 		return got
 	case 13:
 		done := wrong(r, host.NewCompletion())
 		got := host.Lib.CallWait(any, waits, done, failed)
 		if got == host.OK {
-			f.pool.put(done.Flow)
+			f.pool.put(done.Flow, done.Answer)
 		}
 		return got
 	case 14:
@@ -160,6 +201,56 @@ func (f *fuzzer) wrongStep() host.Code {
 	default:
 		return host.Lib.ClientCompletionFD(any, nil, failed)
 	}
+}
+
+// spoiltAttribute returns an attribute with something wrong in it.
+func (f *fuzzer) spoiltAttribute() *host.Attribute {
+	r := f.random
+	attribute := host.IntegerAttribute("tokens", number[int64](r))
+	attribute.Kind, attribute.Number = number[int32](r), math.Float64frombits(r.Uint64())
+	if r.IntN(2) == 0 {
+		attribute.Key, attribute.Text = wrongText(r), wrongText(r)
+	}
+	return wrong(r, attribute)
+}
+
+// spoiltKeys returns keys to look up with something wrong in them.
+func (f *fuzzer) spoiltKeys() *host.CacheKeys {
+	r := f.random
+	keys := host.KeysFor("checkout", user(r.IntN(10)), user(r.IntN(10)))
+	switch r.IntN(3) {
+	case 0:
+		keys.ControlPoint, keys.ResultKey = wrongText(r), wrongText(r)
+	case 1:
+		text := wrongText(r)
+		keys.GlobalKeys, keys.GlobalKeyCount = &text, 1
+	case 2:
+		keys.GlobalKeyCount = uintptr(1<<20 + number[uint64](r)>>1) // more than there can be
+	}
+	keys.TimeoutNS = min(number[int64](r), 1_000_000)
+	return wrong(r, keys)
+}
+
+// spoiltEntry returns a value to store with something wrong in it.
+func (f *fuzzer) spoiltEntry() *host.CacheEntry {
+	r := f.random
+	entry := host.EntryFor("checkout", user(r.IntN(10)), "value")
+	if r.IntN(2) == 0 {
+		entry.ControlPoint, entry.Key, entry.Value = wrongText(r), wrongText(r), wrongText(r)
+	}
+	entry.Scope, entry.TtlNS, entry.TimeoutNS = number[int32](r), number[int64](r), min(number[int64](r), 1_000_000)
+	return wrong(r, entry)
+}
+
+// spoiltKey returns the key of an entry with something wrong in it.
+func (f *fuzzer) spoiltKey() *host.CacheKey {
+	r := f.random
+	key := host.KeyFor("checkout", user(r.IntN(10)))
+	if r.IntN(2) == 0 {
+		key.ControlPoint, key.Key = wrongText(r), wrongText(r)
+	}
+	key.Scope, key.TimeoutNS = number[int32](r), min(number[int64](r), 1_000_000)
+	return wrong(r, key)
 }
 
 // spoiltProcessOptions returns options that are refused: those that are right would change the process of the tests.

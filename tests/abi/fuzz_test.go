@@ -69,7 +69,7 @@ func (f *fuzzer) step() host.Code {
 	}
 	var first, second host.Handle
 	defer func() { f.pool.put(first, second) }()
-	switch r.IntN(24) {
+	switch r.IntN(33) {
 	case 0:
 		options := host.OptionsFor(f.agents[r.IntN(len(f.agents))])
 		options.MaxPendingCalls = uint64(r.IntN(50))
@@ -98,6 +98,7 @@ func (f *fuzzer) step() host.Code {
 	case 8, 9, 10, 11:
 		params := host.ParamsFor("checkout", "user_id", user(r.IntN(100)))
 		params.CheckTimeoutNS = int64(r.IntN(5_000_000))
+		params.ResultCacheKey = host.TextOf(user(r.IntN(10)))
 		return host.Lib.StartFlowAsync(any, params, r.Uint64(), &first, nil, &second, failed)
 	case 12:
 		var run int32
@@ -126,13 +127,54 @@ func (f *fuzzer) step() host.Code {
 		batch[0].StructSize = unsafe.Sizeof(host.Completion{})
 		got := host.Lib.ClientPoll(any, &batch[0], uintptr(len(batch)), &count, failed)
 		for _, done := range batch[:count] {
-			f.pool.put(done.Flow)
+			f.pool.put(done.Flow, done.Answer)
 		}
 		return got
+	case 24:
+		var state int32
+		return host.Lib.ClientState(any, &state, failed)
+	case 25:
+		var length uintptr
+		buffer := make([]byte, 1+r.IntN(300))
+		return host.Lib.FlowCheckResponse(any, &buffer[0], uintptr(len(buffer)), &length, failed)
+	case 26, 27:
+		var status int32
+		var length uintptr
+		buffer := make([]byte, 1+r.IntN(10))
+		key, scope := host.TextOf(user(r.IntN(10))), int32(r.IntN(3))
+		if r.IntN(2) == 0 {
+			return host.Lib.FlowCacheValue(any, scope, &key, &status, &buffer[0], uintptr(len(buffer)), &length, failed)
+		}
+		return host.Lib.CacheAnswerValue(any, scope, &key, &status, &buffer[0], uintptr(len(buffer)), &length, failed)
+	case 28:
+		return host.Lib.FlowSetAttribute(any, host.IntegerAttribute(user(r.IntN(80)), r.Int64()), failed)
+	case 29:
+		keys := host.KeysFor("checkout", user(r.IntN(10)), user(r.IntN(10)))
+		keys.TimeoutNS = int64(1 + r.IntN(5_000_000))
+		if r.IntN(2) == 0 {
+			return host.Lib.CacheLookup(any, keys, &first, failed)
+		}
+		return host.Lib.CacheLookupAsync(any, keys, r.Uint64(), &first, &second, failed)
+	case 30:
+		entry := host.EntryFor("checkout", user(r.IntN(10)), user(r.IntN(100)))
+		entry.Scope, entry.TimeoutNS = int32(r.IntN(2)), int64(1+r.IntN(5_000_000))
+		if r.IntN(2) == 0 {
+			return host.Lib.CacheSet(any, entry, failed)
+		}
+		return host.Lib.CacheSetAsync(any, entry, r.Uint64(), &second, failed)
+	case 31:
+		key := host.KeyFor("checkout", user(r.IntN(10)))
+		key.Scope, key.TimeoutNS = int32(r.IntN(2)), int64(1+r.IntN(5_000_000))
+		if r.IntN(2) == 0 {
+			return host.Lib.CacheDelete(any, key, failed)
+		}
+		return host.Lib.CacheDeleteAsync(any, key, r.Uint64(), &second, failed)
+	case 32:
+		return host.Lib.CacheAnswerClose(any, failed)
 	case 22:
 		done := host.NewCompletion()
 		got := host.Lib.CallWait(any, int64(r.IntN(1_000_000)), done, failed)
-		f.pool.put(done.Flow)
+		f.pool.put(done.Flow, done.Answer)
 		return got
 	default:
 		return host.Lib.CallCancel(any, failed)
@@ -194,9 +236,11 @@ func TestCallsInRandomOrder(t *testing.T) {
 		}
 		for _, number := range pool.handles {
 			host.Lib.FlowClose(number, nil)
+			host.Lib.CacheAnswerClose(number, nil)
 			done := host.NewCompletion()
 			if host.Lib.CallWait(number, 0, done, nil) == host.OK {
 				host.Lib.FlowClose(done.Flow, nil)
+				host.Lib.CacheAnswerClose(done.Answer, nil)
 			}
 		}
 		return host.Lib.LiveHandles() == before

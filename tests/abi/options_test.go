@@ -1,14 +1,13 @@
 package abi
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	_ "google.golang.org/grpc/encoding/gzip" // the agent in this process understands what a client compresses
 
 	"github.com/libaperture/libaperture/tests/fakeagent"
 	"github.com/libaperture/libaperture/tests/host"
@@ -35,6 +34,7 @@ func TestOptionsReachTheAgent(t *testing.T) {
 	call := agent.Recorded().Checks[0]
 	require.Equal(t, []string{"blue"}, call.Metadata.Get("tenant"))
 	require.Equal(t, []string{"a"}, call.Metadata.Get("zone"))
+	require.Equal(t, "gzip", call.Encoding)
 
 	options.TelemetryQueue, options.TelemetryBatch = 1, 0
 	bounded := host.OpenClient(t, options)
@@ -51,13 +51,9 @@ func TestOptionsOfTLS(t *testing.T) {
 	host.NoLeak(t)
 	certificates, err := testcert.Make("127.0.0.1")
 	require.NoError(t, err)
-	server, err := tls.X509KeyPair(certificates.Server, certificates.ServerKey)
+	config, err := certificates.TLSWithClients()
 	require.NoError(t, err)
-	authority := x509.NewCertPool()
-	require.True(t, authority.AppendCertsFromPEM(certificates.CA))
-	agent, err := fakeagent.Start(fakeagent.Options{TLS: &tls.Config{
-		Certificates: []tls.Certificate{server}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authority,
-	}})
+	agent, err := fakeagent.Start(fakeagent.Options{TLS: config})
 	require.NoError(t, err)
 	t.Cleanup(agent.Stop)
 	with := func(change func(*host.ClientOptions)) host.Code {

@@ -68,7 +68,7 @@ sanitize() {
     export UBSAN_OPTIONS=$CRASHES:print_stacktrace=1
     export TEST_DIVISOR=10
     probe out-of-bounds heap-buffer-overflow leak 'detected memory leaks' undefined 'signed integer overflow'
-    host_tests flow stack threads memory limits coroutine
+    host_tests flow environment stack threads memory limits coroutine
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 # of a process that ends in the middle of everything
     # Not forks: neither the tool's allocator nor its search for leaks is made for a child of a process with several
     # threads, and such a child hangs now and then in them.
@@ -85,7 +85,7 @@ thread() {
     probe race 'data race'
     # Not signals: the tool installs its own handlers in their place, and calls the host's later. Not forks: it does not
     # support threads in a child of a process that has several ("dup thread with used id").
-    host_tests flow stack threads memory limits coroutine
+    host_tests flow environment stack threads memory limits coroutine
 }
 
 valgrind_() {
@@ -94,7 +94,7 @@ valgrind_() {
     RUNNER="$RUNNER --errors-for-leak-kinds=definite --suppressions=capi/libaperture.supp --max-threads=1500 --fair-sched=yes"
     export TEST_DIVISOR=200
     probe out-of-bounds 'Invalid read' leak 'definitely lost'
-    host_tests flow stack threads memory coroutine
+    host_tests flow environment stack threads memory coroutine
 }
 
 # Go's race detector needs the Go code in the program itself: it cannot reserve its memory in a library that is loaded.
@@ -106,7 +106,7 @@ race() {
     # A program that is not Go's does not end with the detector's exit code by itself.
     export GORACE="halt_on_error=1 exitcode=66"
     export TEST_DIVISOR=20
-    host_tests flow stack threads memory coroutine
+    host_tests flow environment stack threads memory coroutine
 }
 
 [ $# -gt 0 ] || set -- sanitize thread race valgrind

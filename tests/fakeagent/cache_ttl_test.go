@@ -40,7 +40,7 @@ func TestCacheKeepsAnEntryForItsTTL(t *testing.T) {
 					assert.Equal(t, want, found.GetGlobalCacheResponses()["global"].GetLookupStatus())
 				}
 				if test.lasts > 0 {
-					time.Sleep(test.lasts - 1)
+					time.Sleep(test.lasts - time.Nanosecond)
 					wants(checkv1.CacheLookupStatus_HIT)
 					time.Sleep(time.Nanosecond)
 				}

@@ -280,7 +280,9 @@ func (r *Recording) everyCallsMetadata(key string) []string {
 	note(values, key, r.CacheUpserts)
 	note(values, key, r.CacheDeletes)
 	note(values, key, r.Exports)
-	return slices.Sorted(maps.Keys(values))
+	sorted := slices.AppendSeq([]string{}, maps.Keys(values)) // never null in JSON
+	slices.Sort(sorted)
+	return sorted
 }
 
 func note[Request any](values map[string]bool, key string, calls []Call[Request]) {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
@@ -94,7 +95,8 @@ func TestProgramIsControlledWhileItRuns(t *testing.T) {
 			assert.Equal(t, "request-1", first.GetLimiterDecisions()[0].GetConcurrencyLimiterInfo().GetRequestId())
 			_, err = check()
 			assert.Equal(t, codes.Aborted, status.Code(err))
-			_, err = client.CacheUpsert(t.Context(), &checkv1.CacheUpsertRequest{GlobalCacheEntries: map[string]*checkv1.CacheEntry{"key": {}}})
+			_, err = client.CacheUpsert(t.Context(), &checkv1.CacheUpsertRequest{GlobalCacheEntries: map[string]*checkv1.CacheEntry{"key": {}}},
+				grpc.UseCompressor(gzip.Name))
 			require.NoError(t, err)
 
 			agent.obeys(t, `{"script": {"check": [{"in_flight": 1}]}}`)
@@ -104,6 +106,7 @@ func TestProgramIsControlledWhileItRuns(t *testing.T) {
 			assert.Equal(t, checkv1.CacheLookupStatus_HIT, again.GetCacheLookupResponse().GetGlobalCacheResponses()["key"].GetLookupStatus())
 			report := agent.report(t)
 			assert.EqualValues(t, 3, report["check_count"])
+			assert.Equal(t, "gzip", report["cache_upserts"].([]any)[0].(map[string]any)["encoding"])
 			assert.Len(t, report["cache_upserts"], 1)
 			assert.Equal(t, report, agent.report(t), "a report forgets nothing")
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,6 +27,7 @@ func parseFlags() (s settings, err error) {
 	unix := flag.String("unix", "", "path of a unix socket to listen on instead")
 	certificate := flag.String("tls-cert", "", "PEM file of the server's certificate; without one it serves plaintext")
 	key := flag.String("tls-key", "", "PEM file of the certificate's key")
+	clientCA := flag.String("tls-client-ca", "", "PEM file of the authorities whose clients are served; without one, clients need no certificate")
 	flag.StringVar(&options.RequireAPIKey, "require-api-key", "", "refuse calls without this x-api-key")
 	flag.IntVar(&options.Keep, "keep", 1000, "how many calls and spans of each kind to remember; negative for none")
 	flag.BoolVar(&options.ObeyLabels, "obey-labels", false, "let the labels fakeagent.answer, .in_flight and .delay of a flow choose its answer")
@@ -51,15 +53,8 @@ func parseFlags() (s settings, err error) {
 	if *unix != "" {
 		options.Address = "unix://" + *unix
 	}
-	if (*certificate == "") != (*key == "") {
-		return s, errors.New("-tls-cert and -tls-key belong together")
-	}
-	if *certificate != "" {
-		pair, err := tls.LoadX509KeyPair(*certificate, *key)
-		if err != nil {
-			return s, err
-		}
-		options.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	if options.TLS, err = serverTLS(*certificate, *key, *clientCA); err != nil {
+		return s, err
 	}
 	if *journal != "" {
 		// Not closed before the process ends: answers are written down until then. Not buffered: a kill must lose none.
@@ -97,6 +92,35 @@ func parseFlags() (s settings, err error) {
 		return s, fmt.Errorf("-decision %q is unknown", *decision)
 	}
 	return s, nil
+}
+
+// serverTLS returns how the agent speaks TLS, by the paths of PEM files; nil when it serves plaintext.
+func serverTLS(certificate, key, clientCA string) (*tls.Config, error) {
+	switch {
+	case (certificate == "") != (key == ""):
+		return nil, errors.New("-tls-cert and -tls-key belong together")
+	case certificate == "" && clientCA != "":
+		return nil, errors.New("-tls-client-ca needs -tls-cert")
+	case certificate == "":
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}}
+	if clientCA != "" {
+		text, err := os.ReadFile(clientCA)
+		if err != nil {
+			return nil, err
+		}
+		config.ClientCAs = x509.NewCertPool()
+		if !config.ClientCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("-tls-client-ca: %s has no certificate", clientCA)
+		}
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return config, nil
 }
 
 // troubleFlags defines the flags of what goes wrong with one kind of call, and returns what to do once they are parsed.

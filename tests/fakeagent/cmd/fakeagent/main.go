@@ -25,6 +25,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	_ "google.golang.org/grpc/encoding/gzip" // the agent understands what a client has compressed
+
 	"github.com/libaperture/libaperture/tests/fakeagent"
 )
 

@@ -160,6 +160,7 @@ func TestProgramRefusesFlagsThatMakeNoSense(t *testing.T) {
 		{"-decision", "maybe"}, {"-decision", "reject", "-reason", "WHIM"}, {"-error", "OOPS"}, {"-export-error", "OK"},
 		{"-tls-cert", "server.pem"}, {"stray"}, {"-address", "nowhere"}, {"-journal", "/nowhere/journal"},
 		{"-script", "/nowhere/script"}, {"-script", "main_test.go"},
+		{"-tls-client-ca", "ca.pem"},
 	} {
 		output, err := exec.Command(path, arguments...).CombinedOutput()
 		assert.Error(t, err, "%v", arguments)
