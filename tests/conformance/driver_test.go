@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -172,20 +173,30 @@ func flatten(name string, argument any) (words []word) {
 	}
 }
 
-// writeWord returns one word. A value {"$bytes": "%FF"} is written as the bytes that it stands for.
+// writeWord returns one word. A value may be {"$bytes": "%FF"}, the bytes that a text stands for, or {"$repeat": ["x", 3]}.
 func writeWord(name string, value any) (string, error) {
-	text := fmt.Sprint(value)
-	if object, ok := value.(map[string]any); ok {
-		special, escaped, ok := special(object)
-		if !ok || special != "$bytes" {
-			return "", fmt.Errorf("%s: %v is no value", name, value)
-		}
-		var err error
-		if text, err = unescape(escaped); err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
-		}
+	text, err := valueText(value)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	return escape(name) + "=" + escape(text), nil
+}
+
+func valueText(value any) (string, error) {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return fmt.Sprint(value), nil
+	}
+	switch name, argument, _ := special(object); name {
+	case "$bytes":
+		return unescape(argument)
+	case "$repeat":
+		if list, ok := argument.([]any); ok && len(list) == 2 {
+			count, err := strconv.Atoi(fmt.Sprint(list[1]))
+			return strings.Repeat(fmt.Sprint(list[0]), count), err
+		}
+	}
+	return "", fmt.Errorf("%v is no value", value)
 }
 
 // escape writes a text with %XX for every byte that is not harmless.

@@ -231,6 +231,20 @@ func TestSuite(t *testing.T) {
 			assert.NoError(t, s.check(), "%s/%s: %s", c.file, c.Name, s.operation)
 		}
 	}
+	for _, id := range knownDefects() {
+		assert.NotEmpty(t, suite.Requirements[id], "defect %s is in the index", id)
+	}
+}
+
+// knownDefects are the defects of the clients that were there before.
+func knownDefects() (ids []string) {
+	for number := 1; number <= 42; number++ {
+		ids = append(ids, fmt.Sprintf("B%d", number))
+	}
+	for number := 1; number <= 25; number++ {
+		ids = append(ids, fmt.Sprintf("S%d", number))
+	}
+	return ids
 }
 
 // check finds a step that cannot be run.
