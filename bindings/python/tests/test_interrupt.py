@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from typing import Callable
@@ -19,7 +20,7 @@ from aperture_sdk.client import ApertureClient, FlowParams
 
 address, what = sys.argv[1:]
 client = ApertureClient.new_client(address=address, insecure=True)
-if what != "wait_ready":
+if what not in ("wait_ready", "cache"):
     client.wait_ready(30)
 params = FlowParams(check_timeout=timedelta(seconds=60))
 flow = client.start_flow("checkout", params) if what == "end" else None
@@ -29,6 +30,8 @@ try:
         flow.end()
     elif what == "wait_ready":
         client.wait_ready(60)
+    elif what == "cache":
+        client.cache_set("checkout", "v", timedelta(hours=1), result_cache_key="key", timeout=60)
     else:
         client.start_flow("checkout", params)
 except KeyboardInterrupt:
@@ -84,6 +87,16 @@ def test_ctrl_c_interrupts_an_end_which_goes_on(agent: StartAgent) -> None:
 
 def test_ctrl_c_interrupts_wait_ready(closed_port: str) -> None:
     took, (pending, _), handles = interrupt(closed_port, "wait_ready")
+    assert took < 5
+    assert pending == 0
+    assert handles == 0
+
+
+def test_ctrl_c_interrupts_a_call_to_the_cache() -> None:
+    with socket.socket() as silent:  # takes connections, and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        took, (pending, _), handles = interrupt(f"127.0.0.1:{silent.getsockname()[1]}", "cache")
     assert took < 5
     assert pending == 0
     assert handles == 0

@@ -10,6 +10,7 @@ from processes import ROOT
 
 from aperture_sdk import _abi, _library
 from aperture_sdk._memory import _FLOW_PARAMS, _FLOW_PARAMS_SIZE, DECISION
+from aperture_sdk.cache import LookupStatus
 from aperture_sdk.client import Stats
 from aperture_sdk.flow import FlowDecision, FlowStatus, RejectReason, UnreachableReason
 from aperture_sdk.process import LogLevel
@@ -55,6 +56,8 @@ def test_every_function_is_used_by_the_package() -> None:
     unused = {"aperture_error_name", "aperture_flow_should_run"}
     # Python installs its handlers with the flag, and a C program that embeds it can call the library itself.
     unused.add("aperture_protect_signal_handlers")
+    # Python reads the environment itself.
+    unused.add("aperture_client_options_from_environment")
     # Nothing ends a thread of Python from outside.
     unused.add("aperture_close_clients_with_thread")
     assert set(LAYOUT["functions"]) - names == unused
@@ -73,5 +76,6 @@ def test_the_types_of_the_package_have_the_values_of_the_abi() -> None:
         (RejectReason, "REJECT_REASON_", "reject_reason"),
         (UnreachableReason, "UNREACHABLE_REASON_", "unreachable_reason"),
         (LogLevel, "LOG_LEVEL_", "log_level"),
+        (LookupStatus, "LOOKUP_", "lookup_status"),
     ):
         assert {prefix + value.name.upper(): value.value for value in mine} == LAYOUT["enums"][name]

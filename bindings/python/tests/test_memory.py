@@ -114,6 +114,24 @@ def work(count):
         response = client.start_flow("checkout", patient).end()
         assert response.get_flow_end_response() is not None
 """,
+    "cached": """
+keyed = FlowParams(patient.check_timeout, {"user_id": "alice"}, False, "key", ["a", "b"])
+
+async def run(count):
+    for _ in range(count):
+        async with client.start_flow("checkout", keyed) as flow:
+            flow.result_cache(), flow.global_cache("a")
+            await flow.set_result_cache(b"v" * 1000, timedelta(hours=1))
+        found = await client.cache_lookup("checkout", "key", ["a"])
+        assert found.result_cache().get_value()
+    await asyncio.sleep(0.01)
+
+def work(count):
+    asyncio.run(run(count // 2))
+    for _ in range(count // 2):
+        client.cache_delete("checkout", global_cache_key="a")
+        client.cache_lookup("checkout", "key", ["a"])
+""",
     "awaited": """
 async def run(count):
     async def one():
@@ -153,6 +171,7 @@ def work(count):
         ("never ended", 50_000),
         ("unreachable", 20_000),
         ("of an agent", 5_000),
+        ("cached", 5_000),
         ("awaited", 10_000),
         ("cancelled", 10_000),
     ],
@@ -164,6 +183,7 @@ def test_memory_does_not_grow(
         "rejected": lambda: f"local:{policy_file()}",
         "unreachable": lambda: closed_port,
         "of an agent": lambda: agent("-in-flight", 1).address,
+        "cached": lambda: agent().address,
         "awaited": lambda: agent().address,
         "cancelled": lambda: agent("-hang").address,
     }.get(path, lambda: "local:")()

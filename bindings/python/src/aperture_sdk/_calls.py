@@ -32,8 +32,9 @@ SLICE_NS = 100_000_000
 
 _BATCH = 64
 
-# The codes of calls that went well, as plain numbers: they are compared with in every call.
+# Codes as plain numbers: they are compared with in every call.
 OK = int(Code.OK)
+INVALID_ARGUMENT = int(Code.ERROR_INVALID_ARGUMENT)
 PENDING = int(Code.PENDING)
 
 # What the library answers in a child about everything that its parent made.
@@ -62,12 +63,14 @@ class Call:
         "_readers",
         "_waiting",
         "after",
+        "answer",
         "cancellable",
         "cancelled",
         "code",
         "done",
         "flow",
         "handle",
+        "message",
         "tag",
     )
 
@@ -82,13 +85,15 @@ class Call:
         self.cancellable = False
         self.done = False
         self.code = 0
+        self.message = b""  # of an error
         self.flow = 0  # the handle of the flow that was started, until somebody takes it
+        self.answer = 0  # the handle of what a look-up in the cache found, until somebody takes it
         self.after: Optional[Callable[[int], None]] = None
 
     def __del__(self) -> None:
-        # Nobody wants what was started any more.
-        if self.flow and not sys.is_finalizing():
-            self._queue.abandon(self.flow)
+        # Nobody wants what was started or found any more.
+        if (self.flow or self.answer) and not sys.is_finalizing():
+            self._queue.abandon(self.flow, self.answer)
 
     def of_parent(self) -> bool:
         """Say whether the call was begun before a fork, in the parent of this process. Then it is done here."""
@@ -170,7 +175,7 @@ class Call:
         condition = queue.condition
         with condition:
             if not self.done and queue.closed and self._joining == 1:
-                self.settle(Code.ERROR_CLOSED, 0)
+                self.settle(Code.ERROR_CLOSED)
             elif not self.done:
                 condition.wait(SLICE_NS / 1e9)
 
@@ -179,18 +184,18 @@ class Call:
         self.cancelled = True
         self._queue.library.call_cancel(self.handle, None)
 
-    def settle(self, code: int, flow: int) -> None:
+    def settle(self, code: int, message: bytes = b"", flow: int = 0, answer: int = 0) -> None:
         """Say how the call ended, and wake who waits. It may be said again: an interrupt may come in between."""
         condition = self._queue.condition
         with condition:
             if not self.done:
                 if self.cancelled:
-                    if flow:
-                        self._queue.abandon(flow)
-                        flow = 0
-                    code = Code.ERROR_CANCELLED
+                    self._queue.abandon(flow, answer)
+                    code, message, flow, answer = Code.ERROR_CANCELLED, b"", 0, 0
                 self.code = code
+                self.message = message
                 self.flow = flow
+                self.answer = answer
                 self.done = True
             condition.notify_all()
         for reference in self._readers:
@@ -281,7 +286,7 @@ class CallQueue:
         memory.spare = self._enter_call()
         memory.call.value = 0
         if self.closed:
-            call.settle(FORKED if self.of_parent() else Code.ERROR_CLOSED, 0)
+            call.settle(FORKED if self.of_parent() else Code.ERROR_CLOSED)
         elif loop is not None:
             try:
                 self.watch(call, loop)
@@ -303,17 +308,23 @@ class CallQueue:
                 self.library.call_cancel(memory.call.value, None)
             memory.call.value = 0
             memory.spare = self._enter_call()  # the other one stays entered until its completion comes
-        if memory.flow.value:
-            self.abandon(memory.flow.value)
-            memory.flow.value = 0
+        if memory.flow.value or memory.answer.value:
+            self.abandon(memory.flow.value, memory.answer.value)
+            memory.flow.value = memory.answer.value = 0
 
-    def abandon(self, flow: int) -> None:
-        """End a flow that nobody will use, as failed, without waiting. This takes no lock: finalizers call it."""
+    def abandon(self, flow: int, answer: int) -> None:
+        """End a flow that nobody will use, as failed, without waiting; release what a look-up found.
+
+        This takes no lock: finalizers call it.
+        """
         library = self.library
-        call = ctypes.c_uint64()
-        library.flow_set_status(flow, _abi.FlowStatus.FLOW_STATUS_ERROR, None)
-        library.flow_end_async(flow, 0, None, ctypes.byref(call), None)
-        library.flow_close(flow, None)
+        if flow:
+            call = ctypes.c_uint64()
+            library.flow_set_status(flow, _abi.FlowStatus.FLOW_STATUS_ERROR, None)
+            library.flow_end_async(flow, 0, None, ctypes.byref(call), None)
+            library.flow_close(flow, None)
+        if answer:
+            library.cache_answer_close(answer, None)
 
     def watch(self, call: Call, loop: AbstractEventLoop) -> "Optional[Reader]":
         """Let the running event loop look for the completion of a call, and return what looks.
@@ -370,8 +381,10 @@ class CallQueue:
         """Pass a completion on to its call. A second time does nothing."""
         call = self._entered.get(completion.tag)
         if call is not None:
+            code = completion.code
             started = completion.kind == _abi.CompletionKind.COMPLETION_START_FLOW
-            call.settle(completion.code, completion.flow if started else 0)
+            message = b"" if code == OK else completion.message
+            call.settle(code, message, completion.flow if started else 0, completion.answer)
             self._entered.pop(completion.tag, None)
 
     def join_all(self, but: Call) -> None:
@@ -388,7 +401,7 @@ class CallQueue:
             self.closed = True
             for tag, call in list(self._entered.items()):
                 if call.handle and not call._joining:
-                    call.settle(code, 0)
+                    call.settle(code)
                     self._entered.pop(tag, None)
 
     def shut(self) -> None:

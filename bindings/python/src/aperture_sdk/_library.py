@@ -8,7 +8,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Protocol
 
 from . import _abi, errors
 from ._abi import Code
@@ -18,6 +18,15 @@ FILE_NAME = "libaperture.so"
 VARIABLE = "APERTURE_LIBRARY"
 
 _Function = Callable[..., int]
+
+_BUFFER_BYTES = 4096  # which is enough for most answers
+
+
+class Told(Protocol):
+    """What says how a call went: the library's aperture_error, or an asynchronous call that is done."""
+
+    code: int
+    message: bytes
 
 
 class Library:
@@ -40,6 +49,7 @@ class Library:
         self.new_client: _Function = loaded.aperture_new_client
         self.client_wait_ready: _Function = loaded.aperture_client_wait_ready
         self.client_wait_ready_async: _Function = loaded.aperture_client_wait_ready_async
+        self.client_state: _Function = loaded.aperture_client_state
         self.client_stats: _Function = loaded.aperture_client_stats
         self.client_close: _Function = loaded.aperture_client_close
         self.client_close_async: _Function = loaded.aperture_client_close_async
@@ -49,12 +59,23 @@ class Library:
         self.start_flow_async: _Function = loaded.aperture_start_flow_async
         self.flow_decision: _Function = loaded.aperture_flow_decision
         self.flow_error: _Function = loaded.aperture_flow_error
+        self.flow_check_response: _Function = loaded.aperture_flow_check_response
+        self.flow_cache_value: _Function = loaded.aperture_flow_cache_value
+        self.flow_set_attribute: _Function = loaded.aperture_flow_set_attribute
         self.flow_set_status: _Function = loaded.aperture_flow_set_status
         self.flow_end: _Function = loaded.aperture_flow_end
         self.flow_end_async: _Function = loaded.aperture_flow_end_async
         self.flow_end_result: _Function = loaded.aperture_flow_end_result
         self.flow_end_response: _Function = loaded.aperture_flow_end_response
         self.flow_close: _Function = loaded.aperture_flow_close
+        self.cache_lookup: _Function = loaded.aperture_cache_lookup
+        self.cache_lookup_async: _Function = loaded.aperture_cache_lookup_async
+        self.cache_answer_value: _Function = loaded.aperture_cache_answer_value
+        self.cache_answer_close: _Function = loaded.aperture_cache_answer_close
+        self.cache_set: _Function = loaded.aperture_cache_set
+        self.cache_set_async: _Function = loaded.aperture_cache_set_async
+        self.cache_delete: _Function = loaded.aperture_cache_delete
+        self.cache_delete_async: _Function = loaded.aperture_cache_delete_async
         self.call_wait: _Function = loaded.aperture_call_wait
         self.call_cancel: _Function = loaded.aperture_call_cancel
         self._version: Callable[[], bytes] = loaded.aperture_version
@@ -64,11 +85,24 @@ class Library:
         """Return the version of the loaded library."""
         return self._version().decode()
 
-    def failure(self, code: int, error: Optional[_abi.Error] = None) -> errors.ApertureError:
-        """Return the exception for a call that returned code and described it in error."""
-        message = error.message if error is not None and error.code == code else b""
+    def failure(self, code: int, told: Optional[Told] = None) -> errors.ApertureError:
+        """Return the exception for a call that returned code and described it."""
+        message = told.message if told is not None and told.code == code else b""
         text = (message or self._error_description(code)).decode("utf-8", "replace")
         return errors.from_code(code, text)
+
+
+def read(function: _Function, *arguments: object) -> tuple[int, bytes, _abi.Error]:
+    """Call a function whose last parameters are a buffer, its capacity, the length of what it reads, and an error."""
+    length = ctypes.c_size_t()
+    error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+    capacity = _BUFFER_BYTES
+    while True:
+        buffer = ctypes.create_string_buffer(capacity)
+        code = function(*arguments, buffer, capacity, ctypes.byref(length), ctypes.byref(error))
+        if code != Code.ERROR_BUFFER_TOO_SMALL:
+            return code, ctypes.string_at(buffer, length.value) if code == Code.OK else b"", error
+        capacity = length.value
 
 
 _lock = ForkSafeLock()

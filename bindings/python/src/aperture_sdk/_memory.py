@@ -7,17 +7,19 @@ memory.
 
 import ctypes
 import struct
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import _abi
+from ._arguments import cache_keys
 
 if TYPE_CHECKING:
     from ._calls import Call
+    from .client import FlowParams
 
 # What fits into memory that is kept. A call with more gets memory of its own.
 _TEXT_BYTES = 4096
-_LABELS = 64
+_TEXTS = 129  # a control point and 64 labels
 
 # How much memory is kept. More than this is in use only while more threads than this are in a call at once.
 _KEPT = 64
@@ -38,19 +40,21 @@ _FLOW_PARAMS_SIZE = ctypes.sizeof(_abi.FlowParams)
 _TEXT = _format(_abi.Text)
 _TEXT_SIZE = ctypes.sizeof(_abi.Text)
 
-# Writers of flow parameters that are followed by 2n + 1 texts: the control point, and the keys and values of n labels.
-_WRITERS = [struct.Struct(_FLOW_PARAMS + _TEXT * (2 * count + 1)) for count in range(_LABELS + 1)]
+# Writers of flow parameters that are followed by so many texts, made when they are needed.
+_writers: dict[int, struct.Struct] = {}
 
 
 class Memory:
     """The arguments and results of one call. The attributes that end in _at are what a function takes for them."""
 
     __slots__ = (
-        "_labels_address",
         "_params",
         "_text",
         "_text_address",
         "_text_buffer",
+        "_texts_address",
+        "answer",
+        "answer_at",
         "call",
         "call_at",
         "decision",
@@ -61,63 +65,73 @@ class Memory:
         "error_at",
         "flow",
         "flow_at",
-        "label_count",
         "params_at",
         "spare",
+        "text_count",
         "text_size",
     )
 
-    def __init__(self, spare: "Call", text_size: int = _TEXT_BYTES, label_count: int = _LABELS) -> None:
+    def __init__(self, spare: "Call", text_size: int = _TEXT_BYTES, text_count: int = _TEXTS) -> None:
         self.spare = spare  # the asynchronous call that this memory would begin
         self.text_size = text_size
         self._text_buffer = ctypes.create_string_buffer(text_size)
         self._text = memoryview(self._text_buffer).cast("B")
         self._text_address = ctypes.addressof(self._text_buffer)
-        self.label_count = label_count
-        self._params = ctypes.create_string_buffer(_FLOW_PARAMS_SIZE + (2 * label_count + 1) * _TEXT_SIZE)
-        self._labels_address = ctypes.addressof(self._params) + _FLOW_PARAMS_SIZE + _TEXT_SIZE
+        self.text_count = text_count
+        self._params = ctypes.create_string_buffer(_FLOW_PARAMS_SIZE + text_count * _TEXT_SIZE)
+        self._texts_address = ctypes.addressof(self._params) + _FLOW_PARAMS_SIZE
         self.decision = _abi.Decision(struct_size=ctypes.sizeof(_abi.Decision))
         self.end_result = _abi.EndResult(struct_size=ctypes.sizeof(_abi.EndResult))
         self.error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
         self.flow = ctypes.c_uint64()
+        self.answer = ctypes.c_uint64()
         self.call = ctypes.c_uint64()
         self.params_at = ctypes.byref(self._params)
         self.decision_at = ctypes.byref(self.decision)
         self.end_result_at = ctypes.byref(self.end_result)
         self.error_at = ctypes.byref(self.error)
         self.flow_at = ctypes.byref(self.flow)
+        self.answer_at = ctypes.byref(self.answer)
         self.call_at = ctypes.byref(self.call)
 
-    def set_flow_params(self, text: bytes, lengths: list[int], check_timeout_ns: int, ramp_mode: bool) -> None:
-        """Describe a flow to start. Text is the control point and then keys and values, one after the other."""
+    def set_flow_params(
+        self, text: bytes, lengths: list[int], key_count: int, check_timeout_ns: int, ramp_mode: bool
+    ) -> None:
+        """Describe a flow to start. Text is what encode_flow returns; so many of its parts are keys of caches."""
         self._text[: len(text)] = text
-        label_count = len(lengths) // 2
+        others = len(lengths) - key_count
         texts: list[int] = []
         position = self._text_address
         for length in lengths:
             texts += (position, length)
             position += length
-        writer = _WRITERS[label_count] if label_count <= _LABELS else _writer(label_count)
+        result_key, result_key_length = texts[2 * others : 2 * others + 2] if key_count else (0, 0)
+        writer = _writers.get(len(lengths)) or _make_writer(len(lengths))
         writer.pack_into(
             self._params,
             0,
             _FLOW_PARAMS_SIZE,
             self._text_address,
             lengths[0],
-            self._labels_address,
-            label_count,
+            self._texts_address + _TEXT_SIZE,
+            others // 2,
             check_timeout_ns,
             1 if ramp_mode else 0,
             0,
             *(0, 0),  # baggage
-            *(0, 0),  # result_cache_key
-            *(0, 0),  # global_cache_keys
+            result_key,
+            result_key_length,
+            self._texts_address + (others + 1) * _TEXT_SIZE if key_count > 1 else 0,
+            key_count - 1 if key_count > 1 else 0,
             *texts,
         )
 
 
-def _writer(label_count: int) -> struct.Struct:
-    return struct.Struct(_FLOW_PARAMS + _TEXT * (2 * label_count + 1))
+def _make_writer(text_count: int) -> struct.Struct:
+    writer = struct.Struct(_FLOW_PARAMS + _TEXT * text_count)
+    if text_count <= _TEXTS:
+        _writers[text_count] = writer
+    return writer
 
 
 class Memories:
@@ -138,32 +152,42 @@ class Memories:
 
     def take_for(self, text: bytes, lengths: list[int]) -> Memory:
         """Return memory with room for the description of a flow."""
-        if len(text) <= _TEXT_BYTES and len(lengths) // 2 <= _LABELS:
+        if len(text) <= _TEXT_BYTES and len(lengths) <= _TEXTS:
             return self.take()
-        return Memory(self._make_call(), max(len(text), _TEXT_BYTES), max(len(lengths) // 2, _LABELS))
+        return Memory(self._make_call(), max(len(text), _TEXT_BYTES), max(len(lengths), _TEXTS))
 
     def put(self, memory: Memory) -> None:
         """Take memory back."""
-        if memory.text_size + memory.label_count == _TEXT_BYTES + _LABELS and len(self._unused) < _KEPT:
+        if memory.text_size + memory.text_count == _TEXT_BYTES + _TEXTS and len(self._unused) < _KEPT:
             self._unused.append(memory)
 
 
-def encode_flow(control_point: str, labels: Optional[Mapping[str, str]]) -> tuple[bytes, list[int]]:
-    """Return control point, keys and values as UTF-8, one after the other, and the length of each in bytes."""
-    parts = [control_point]
+def encode_flow(control_point: str, params: "FlowParams", baggage: Sequence[str]) -> tuple[bytes, list[int], int]:
+    """Return the texts that describe a flow as UTF-8, one after the other, and the length of each in bytes.
+
+    They are the control point, keys and values of labels, and keys of caches. Last is how many the latter are. Baggage
+    comes before the explicit labels: the library takes the later one of two labels with the same key.
+    """
+    parts = [control_point, *baggage]
+    labels = params.explicit_labels
+    key_count = 0
     try:
         if labels is not None:
             for label in labels.items():
                 parts += label
+        if params.result_cache_key is not None or params.global_cache_keys is not None:
+            keys = cache_keys(params.result_cache_key, params.global_cache_keys)
+            key_count = len(keys)
+            parts += keys
         text = "".join(parts)
     except (AttributeError, TypeError, ValueError):
         _check_texts(control_point, labels)
         raise
     if text.isascii():
-        return text.encode("ascii"), list(map(len, parts))
+        return text.encode("ascii"), list(map(len, parts)), key_count
     # Lone surrogates, which are no UTF-8, are passed on: the library refuses or repairs them, and counts that.
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return b"".join(encoded), list(map(len, encoded))
+    return b"".join(encoded), list(map(len, encoded)), key_count
 
 
 def _check_texts(control_point: object, labels: object) -> None:

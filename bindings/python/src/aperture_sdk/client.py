@@ -18,22 +18,33 @@ engine of its own, at the first use.
 import atexit
 import ctypes
 import logging
-import math
 import os
 import sys
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from . import _abi, _library, errors
+from . import _abi, _arguments, _baggage, _environment, _library, cache, errors
 from ._abi import Code
-from ._calls import FORKED, OK, PENDING, SLICE_NS, Call, CallQueue, Outcome, on_main_thread, running_loop
+from ._arguments import MAX_NS, Metadata, Path, Timeout, Value
+from ._calls import (
+    FORKED,
+    INVALID_ARGUMENT,
+    OK,
+    PENDING,
+    SLICE_NS,
+    Call,
+    CallQueue,
+    Outcome,
+    on_main_thread,
+    running_loop,
+)
 from ._fork import ForkSafeLock
 from ._memory import encode_flow
 from .flow import Flow
@@ -42,14 +53,12 @@ __all__ = ["ApertureClient", "FlowParams", "Labels", "Operation", "Stats"]
 
 Labels = dict[str, str]
 
-# A timeout of wait_ready and close: a timedelta, or seconds.
-Timeout = Union[timedelta, float]
+_Client = TypeVar("_Client", bound="ApertureClient")
 
 _logger = logging.getLogger("aperture-py")
 _logger.addHandler(logging.NullHandler())  # nothing is written where nobody asked for it
 
 _DEFAULT_CHECK_TIMEOUT = timedelta(microseconds=_abi.DEFAULT_CHECK_TIMEOUT_NS // 1000)
-_MAX_NS = 2**63 - 1
 
 # How long clients that nobody closed may hold up a garbage collection, and the exit of the process altogether.
 _FORGOTTEN_NS = 100_000_000
@@ -65,11 +74,15 @@ class FlowParams:
         longest there is, 24 hours. Longer ones are cut to that.
     explicit_labels: what the policies may look at. Lone surrogates are replaced by U+FFFD.
     ramp_mode: refuse the flow unless a load ramp admits it, also when nothing can be decided.
+    result_cache_key: what Flow.result_cache() looks up, and what set_result_cache() stores the flow's result under.
+    global_cache_keys: what Flow.global_cache() can look up.
     """
 
     check_timeout: timedelta = _DEFAULT_CHECK_TIMEOUT
     explicit_labels: Optional[Mapping[str, str]] = None
     ramp_mode: bool = False
+    result_cache_key: Optional[str] = None
+    global_cache_keys: Optional[Collection[str]] = None
 
 
 class Stats(NamedTuple):
@@ -92,6 +105,9 @@ class Stats(NamedTuple):
     spans_queued: int
     flows_sanitised: int
     calls_pending: int
+    flows_never_ended: int
+    cache_calls: int
+    cache_calls_failed: int
 
 
 class Operation(Outcome[None]):
@@ -102,7 +118,7 @@ class Operation(Outcome[None]):
     def __init__(
         self,
         call: Optional[Call] = None,
-        finish: Optional[Callable[[int], Optional[errors.ApertureError]]] = None,
+        finish: Optional[Callable[[Call], Optional[errors.ApertureError]]] = None,
     ) -> None:
         self._call = call
         self._steps = None
@@ -126,7 +142,7 @@ class Operation(Outcome[None]):
         call = self._call
         if call is not None:
             if self._finish is not None:
-                self._failure = self._finish(call.code)
+                self._failure = self._finish(call)
             self._call = None
 
     def _result(self) -> None:
@@ -158,20 +174,32 @@ class ApertureClient:
 
     @classmethod
     def new_client(
-        cls,
+        cls: type[_Client],
         address: str,
         api_key: Optional[str] = None,
         insecure: bool = False,
         grpc_timeout: Optional[timedelta] = None,
         credentials: None = None,
-        compression: Any = None,
+        compression: Union[str, int, None] = None,
         *,
-        ca_file: Union[str, "os.PathLike[str]", None] = None,
+        ca_file: Optional[Path] = None,
+        ca_pem: Union[str, bytes, None] = None,
         server_name: Optional[str] = None,
+        client_certificate_file: Optional[Path] = None,
+        client_key_file: Optional[Path] = None,
+        client_certificate_pem: Union[str, bytes, None] = None,
+        client_key_pem: Union[str, bytes, None] = None,
+        skip_verify: bool = False,
+        metadata: Optional[Metadata] = None,
         user_agent: Optional[str] = None,
+        keepalive_time: Optional[Timeout] = None,
+        keepalive_timeout: Optional[Timeout] = None,
         telemetry: bool = True,
+        telemetry_queue: Optional[int] = None,
+        telemetry_batch: Optional[int] = None,
+        telemetry_interval: Optional[Timeout] = None,
         max_pending_calls: Optional[int] = None,
-    ) -> "ApertureClient":
+    ) -> _Client:
         """Make a client. It connects in the background; an agent that is down is no error here.
 
         address: host:port, dns:///name:port or unix:///path of an agent; local: accepts everything in this process,
@@ -179,13 +207,25 @@ class ApertureClient:
         api_key: sent as x-api-key with every call.
         insecure: no TLS.
         grpc_timeout: how long giving back the in-flight tokens of a flow may take, by default 1 s.
-        credentials: must be None: see ca_file and server_name.
-        compression: must be None or grpc.Compression.NoCompression.
-        ca_file: PEM file with the authorities to trust, instead of the system's.
+        credentials: must be None: see ca_file and what follows it.
+        compression: how messages to the agent are compressed: "gzip", "none", or that member of grpc.Compression.
+        ca_file, ca_pem: PEM file, or PEM text, with the authorities to trust instead of the system's.
         server_name: name that the agent's certificate must have, instead of the host of the address.
+        client_certificate_file, client_key_file: PEM files of the certificate that the client shows, and of its key.
+        client_certificate_pem, client_key_pem: the same as PEM text.
+        skip_verify: trust every certificate. This protects from nobody who can take the agent's place; it is for tests.
+        metadata: entries of gRPC metadata that go with every call, at most 64.
         user_agent: put in front of the library's own.
+        keepalive_time: how long a connection on which a flow waits may be silent until it is pinged; by default it is
+            not. At least 5 minutes: an agent ends connections that are pinged more often.
+        keepalive_timeout: how long a ping may be unanswered until the connection is given up, by default 20 s.
         telemetry: whether to send a span for each flow that ends.
+        telemetry_queue: how many spans may wait, by default 16,384; more are dropped and counted.
+        telemetry_batch: how many spans are sent together at most, by default 512.
+        telemetry_interval: how long a span waits at most, by default 1 s.
         max_pending_calls: how many flows may be undecided at once in event loops; one over it is Unreachable at once.
+
+        Times are timedeltas or, but for grpc_timeout, numbers of seconds. Files are read once, here.
 
         Raises ValueError (InvalidArgumentError, PolicyError) or TypeError for an argument that is wrong, and
         ImportError (LibraryError) when the shared library cannot be used.
@@ -193,33 +233,53 @@ class ApertureClient:
         if credentials is not None:
             raise TypeError(
                 f"credentials: {type(credentials).__name__} objects cannot be used, because the connection is not "
-                "made by the grpc package; use ca_file and server_name, or insecure=True"
+                "made by the grpc package; use ca_file or ca_pem, client_certificate_file and client_key_file, "
+                "skip_verify=True, or insecure=True"
             )
-        if compression is not None and compression != 0:  # grpc.Compression.NoCompression is 0
-            raise ValueError("compression: is not supported; leave it out, or use grpc.Compression.NoCompression")
         texts = {
-            "address": _text("address", address),
-            "api_key": _text("api_key", api_key),
-            "ca_file": _path("ca_file", ca_file),
-            "server_name": _text("server_name", server_name),
-            "user_agent": _text("user_agent", user_agent),
+            "address": _arguments.text("address", address),
+            "api_key": _arguments.text("api_key", "" if api_key is None else api_key),
+            "ca_file": _arguments.path("ca_file", ca_file),
+            "server_name": _arguments.text("server_name", "" if server_name is None else server_name),
+            "user_agent": _arguments.text("user_agent", "" if user_agent is None else user_agent),
+            "ca_pem": _arguments.pem("ca_pem", ca_pem),
+            "client_certificate_file": _arguments.path("client_certificate_file", client_certificate_file),
+            "client_key_file": _arguments.path("client_key_file", client_key_file),
+            "client_certificate_pem": _arguments.pem("client_certificate_pem", client_certificate_pem),
+            "client_key_pem": _arguments.pem("client_key_pem", client_key_pem),
         }
-        kept = _Options(texts)
+        kept = _Options(texts, _arguments.metadata("metadata", metadata))
         options = kept.structure
-        options.insecure = _flag("insecure", insecure)
-        options.telemetry_off = 1 - _flag("telemetry", telemetry)
+        options.compression = _arguments.compression("compression", compression)
+        options.skip_verify = _arguments.flag("skip_verify", skip_verify)
+        options.keepalive_time_ns = _arguments.positive_timeout("keepalive_time", keepalive_time)
+        options.keepalive_timeout_ns = _arguments.positive_timeout("keepalive_timeout", keepalive_timeout)
+        options.telemetry_interval_ns = _arguments.positive_timeout("telemetry_interval", telemetry_interval)
+        options.telemetry_queue = _arguments.count("telemetry_queue", telemetry_queue)
+        options.telemetry_batch = _arguments.count("telemetry_batch", telemetry_batch)
+        options.max_pending_calls = _arguments.count("max_pending_calls", max_pending_calls)
+        options.insecure = _arguments.flag("insecure", insecure)
+        options.telemetry_off = 1 - _arguments.flag("telemetry", telemetry)
         if grpc_timeout is not None:
             # 0 is the library's word for its default; here it is as wrong as a negative timeout.
-            options.flow_end_timeout_ns = _nanoseconds("grpc_timeout", grpc_timeout) or -1
-        if max_pending_calls is not None:
-            if type(max_pending_calls) is not int:
-                raise TypeError(f"max_pending_calls: must be int, not {type(max_pending_calls).__name__}")
-            if not 0 < max_pending_calls < 2**63:
-                raise errors.InvalidArgumentError(
-                    f"max_pending_calls: is {max_pending_calls}; must be at least 1", Code.ERROR_INVALID_ARGUMENT
-                )
-            options.max_pending_calls = max_pending_calls
+            options.flow_end_timeout_ns = _arguments.nanoseconds("grpc_timeout", grpc_timeout) or -1
         return cls(_library.load(), kept, address)
+
+    @classmethod
+    def from_environment(cls: type[_Client], **options: Any) -> _Client:
+        """Make a client with options from the environment. Those that are given go before it; see new_client.
+
+        APERTURE_AGENT_ADDRESS: the address.
+        APERTURE_API_KEY: the API key.
+        APERTURE_AGENT_INSECURE, APERTURE_AGENT_SKIP_VERIFY: insecure and skip_verify; true, false, 1 or 0.
+
+        A variable that is unset or empty says nothing. Raises ValueError that names the variable when one is wrong.
+        """
+        options, told = _environment.add_options(options)
+        try:
+            return cls.new_client(**options)
+        except (errors.InvalidArgumentError, errors.PolicyError) as error:
+            raise type(error)(f"{error}{told}", error.code) from None
 
     def _connect(self) -> None:
         """Make the client of the library, in this process."""
@@ -258,6 +318,8 @@ class ApertureClient:
         loop it does not wait, and the flow should be awaited. A flow that cannot be decided is no exception: it is
         Unreachable, and runs unless it is in ramp mode.
 
+        The current baggage of OpenTelemetry describes the flow too, unless an explicit label has the same key.
+
         Raises TypeError or ValueError for an argument that is wrong, and ClosedError when the client is closed.
         """
         if params is None:
@@ -268,46 +330,57 @@ class ApertureClient:
         if timeout is _DEFAULT_CHECK_TIMEOUT:
             timeout_ns = _abi.DEFAULT_CHECK_TIMEOUT_NS
         else:
-            timeout_ns = _nanoseconds("check_timeout", timeout) or _MAX_NS
-        text, lengths = encode_flow(control_point, params.explicit_labels)
+            timeout_ns = _arguments.nanoseconds("check_timeout", timeout) or MAX_NS
         loop = running_loop()
-        queue = self._queue
-        memory = queue.memories.take_for(text, lengths)
-        try:
-            memory.set_flow_params(text, lengths, timeout_ns, params.ramp_mode)
-            if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
-                code = self._library.start_flow(
-                    queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
-                )
-            else:
-                code = self._library.start_flow_async(
-                    queue.client,
-                    memory.params_at,
-                    memory.spare.tag,
-                    memory.flow_at,
-                    memory.decision_at,
-                    memory.call_at,
-                    memory.error_at,
-                )
-                if code == PENDING:
-                    call = queue.keep(memory, loop, cancellable=True)
-                    flow = Flow(self, queue, 0, memory.decision, call)
-                    if loop is None:
-                        self._join(flow, call)
-                    return flow
-            if code == FORKED:
-                self._reconnect(queue)
-                return self.start_flow(control_point, params)
-            if code != OK:
-                raise self._failure(code, memory.error)
-            flow = Flow(self, queue, memory.flow.value, memory.decision, None)
-            memory.flow.value = 0
-            return flow
-        except BaseException:
-            queue.recover(memory, cancel=True)
-            raise
-        finally:
-            queue.memories.put(memory)
+        module = sys.modules.get(_baggage.MODULE)
+        baggage = () if module is None else _baggage.texts_of(module)
+        while True:
+            text, lengths, key_count = encode_flow(control_point, params, baggage)
+            queue = self._queue
+            memory = queue.memories.take_for(text, lengths)
+            try:
+                memory.set_flow_params(text, lengths, key_count, timeout_ns, params.ramp_mode)
+                if loop is None and (timeout_ns <= 2 * SLICE_NS or not on_main_thread()):
+                    code = self._library.start_flow(
+                        queue.client, memory.params_at, memory.flow_at, memory.decision_at, memory.error_at
+                    )
+                else:
+                    code = self._library.start_flow_async(
+                        queue.client,
+                        memory.params_at,
+                        memory.spare.tag,
+                        memory.flow_at,
+                        memory.decision_at,
+                        memory.call_at,
+                        memory.error_at,
+                    )
+                    if code == PENDING:
+                        call = queue.keep(memory, loop, cancellable=True)
+                        flow = Flow(self, queue, 0, memory.decision, call, control_point, params.result_cache_key)
+                        if loop is None:
+                            self._join(flow, call)
+                        return flow
+                if code != OK:
+                    baggage = self._start_again(code, memory.error, queue, baggage)
+                    continue
+                handle = memory.flow.value
+                flow = Flow(self, queue, handle, memory.decision, None, control_point, params.result_cache_key)
+                memory.flow.value = 0
+                return flow
+            except BaseException:
+                queue.recover(memory, cancel=True)
+                raise
+            finally:
+                queue.memories.put(memory)
+
+    def _start_again(self, code: int, error: _abi.Error, queue: CallQueue, baggage: Sequence[str]) -> Sequence[str]:
+        """Return the baggage with which a flow can be started after all, or raise why it cannot."""
+        if code == FORKED:
+            self._reconnect(queue)
+            return baggage
+        if code == INVALID_ARGUMENT and baggage:
+            return ()  # what others have sent must not be a reason to refuse the caller's arguments
+        raise self._failure(code, error)
 
     def wait_ready(self, timeout: Timeout) -> Operation:
         """Wait until the agent can be asked, so that a service does not begin with flows that fail open.
@@ -315,7 +388,7 @@ class ApertureClient:
         timeout is a timedelta or a number of seconds; 0 looks once. Raises NotReadyError, a TimeoutError whose message
         says what the connection last met. In a running event loop, await what this returns: the error is raised there.
         """
-        timeout_ns = _nanoseconds_or_seconds("timeout", timeout)
+        timeout_ns = _arguments.timeout("timeout", timeout)
         loop = running_loop()
         queue = self._queue
         memory = queue.memories.take()
@@ -345,12 +418,59 @@ class ApertureClient:
         finally:
             queue.memories.put(memory)
 
-    def _finish_wait_ready(self, code: int) -> Optional[errors.ApertureError]:
-        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
-        if code == Code.ERROR_TIMEOUT:
-            # A completion has no message. To look once more gives it, or finds the client ready after all.
-            code = self._library.client_wait_ready(self._queue.client, 0, ctypes.byref(error))
-        return None if code == OK else self._failure(code, error)
+    def _finish_wait_ready(self, call: Call) -> Optional[errors.ApertureError]:
+        return None if call.code == OK else self._failure(call.code, call)
+
+    def cache_lookup(
+        self,
+        control_point: str,
+        result_cache_key: Optional[str] = None,
+        global_cache_keys: Optional[Collection[str]] = None,
+        timeout: Optional[Timeout] = None,
+    ) -> cache.CacheLookupResponse:
+        """Look up entries of the agent's caches without a flow.
+
+        control_point: the one whose result cache is meant; for the global cache, the agent counts by it.
+        result_cache_key, global_cache_keys: at least one key.
+        timeout: a timedelta or a number of seconds, by default 1.
+
+        Without a running event loop this waits; in one, await what it returns. Raises TypeError or ValueError for a
+        wrong argument, and nothing else: what went wrong is in the response.
+        """
+        return cache.look_up(self, control_point, result_cache_key, global_cache_keys, timeout)
+
+    def cache_set(
+        self,
+        control_point: str,
+        value: Value,
+        ttl: timedelta,
+        *,
+        result_cache_key: Optional[str] = None,
+        global_cache_key: Optional[str] = None,
+        timeout: Optional[Timeout] = None,
+    ) -> cache.KeyUpsertResponse:
+        """Store a value in one of the agent's caches, in place of the one that is there.
+
+        value: str, which is stored as UTF-8, or bytes; with key and control point it may have 4,000,000 bytes.
+        ttl: how long it lives, more than 0. Agents cut it to 7 days.
+        result_cache_key, global_cache_key: one of the two.
+
+        It waits, and raises, as cache_lookup does.
+        """
+        scope, key = cache.one_key(result_cache_key, global_cache_key)
+        return cache.store(self, control_point, scope, key, value, ttl, timeout)
+
+    def cache_delete(
+        self,
+        control_point: str,
+        *,
+        result_cache_key: Optional[str] = None,
+        global_cache_key: Optional[str] = None,
+        timeout: Optional[Timeout] = None,
+    ) -> cache.KeyDeleteResponse:
+        """Remove an entry from one of the agent's caches. It takes one key, and waits and raises, as cache_set does."""
+        scope, key = cache.one_key(result_cache_key, global_cache_key)
+        return cache.delete(self, control_point, scope, key, timeout)
 
     def stats(self) -> Stats:
         """Return the counters of this client."""
@@ -372,7 +492,7 @@ class ApertureClient:
         which is logged. Without a running event loop this waits; in one, await what this returns. Its flows can still
         be read and ended. A second close waits for the first.
         """
-        timeout_ns = 0 if timeout is None else _nanoseconds_or_seconds("timeout", timeout) or 1
+        timeout_ns = 0 if timeout is None else _arguments.timeout("timeout", timeout) or 1
         loop = running_loop()
         with self._lock.held():
             call = self._closing
@@ -385,7 +505,7 @@ class ApertureClient:
         if loop is None:
             self._queue.join_all(but=call)
             call.join()
-            self._report_close(call.code)
+            self._report_close(call)
             return Operation()
         self._queue.watch(call, loop)
         return Operation(call, self._report_close)
@@ -420,9 +540,9 @@ class ApertureClient:
             self._closing = None
             _unfinished.discard(self)
 
-    def _report_close(self, code: int) -> None:
-        if code not in (OK, FORKED):
-            _logger.warning("closing the client of %s: %s", self._address, self._library.failure(code))
+    def _report_close(self, call: Call) -> None:
+        if call.code not in (OK, FORKED):
+            _logger.warning("closing the client of %s: %s", self._address, self._library.failure(call.code, call))
 
     def __enter__(self) -> "ApertureClient":
         return self
@@ -462,7 +582,7 @@ class ApertureClient:
         self._library.client_close(self._queue.client, timeout_ns, None)
         self._queue.shut()
 
-    def _join(self, outcome: "Union[Flow, Operation]", call: Call) -> None:
+    def _join(self, outcome: Outcome[Any], call: Call) -> None:
         """Wait in this thread. An exception in between, such as KeyboardInterrupt, cancels the call."""
         try:
             outcome._join()
@@ -472,14 +592,14 @@ class ApertureClient:
                 call.claim()
             raise
 
-    def _failure(self, code: int, error: _abi.Error) -> errors.ApertureError:
+    def _failure(self, code: int, told: _library.Told) -> errors.ApertureError:
         is_closed = self._closed or self._closing is not None
         if code == Code.ERROR_CLOSED or (code == Code.ERROR_INVALID_HANDLE and is_closed):
             if _exiting.is_set() and not on_main_thread():
                 # A daemon thread, which Python ends without a word a moment later. So does this.
                 raise SystemExit
             return errors.ClosedError("the client is closed", Code.ERROR_CLOSED)
-        return self._library.failure(code, error)
+        return self._library.failure(code, told)
 
 
 _DEFAULT_PARAMS = FlowParams()
@@ -525,54 +645,17 @@ class _Options:
 
     __slots__ = ("_buffers", "structure")
 
-    def __init__(self, texts: dict[str, bytes]) -> None:
+    def __init__(self, texts: dict[str, bytes], metadata: list[tuple[bytes, bytes]]) -> None:
         self.structure = _abi.ClientOptions(struct_size=ctypes.sizeof(_abi.ClientOptions))
-        self._buffers = []  # they live as long as the structure that points at them
+        self._buffers: list[Any] = []  # they live as long as the structure that points at them
         for name, text in texts.items():
-            buffer = ctypes.create_string_buffer(text, max(len(text), 1))
-            self._buffers.append(buffer)
-            setattr(self.structure, name, _abi.Text(ctypes.addressof(buffer), len(text)))
+            setattr(self.structure, name, self._keep(text))
+        entries = (_abi.Label * len(metadata))(*[_abi.Label(self._keep(key), self._keep(one)) for key, one in metadata])
+        self._buffers.append(entries)
+        self.structure.metadata = ctypes.addressof(entries)
+        self.structure.metadata_count = len(metadata)
 
-
-def _text(name: str, value: Optional[str]) -> bytes:
-    if value is None and name != "address":
-        return b""
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: must be str, not {type(value).__name__}")
-    return value.encode("utf-8", "surrogatepass")
-
-
-def _path(name: str, value: Union[str, "os.PathLike[str]", None]) -> bytes:
-    if value is None:
-        return b""
-    try:
-        return os.fsencode(value)
-    except TypeError:
-        raise TypeError(f"{name}: must be str or os.PathLike, not {type(value).__name__}") from None
-
-
-def _flag(name: str, value: bool) -> int:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}: must be bool, not {type(value).__name__}")
-    return int(value)
-
-
-def _nanoseconds(name: str, value: timedelta) -> int:
-    """Return a duration in nanoseconds, cut to what fits into 64 bits."""
-    if not isinstance(value, timedelta):
-        raise TypeError(f"{name}: must be datetime.timedelta, not {type(value).__name__}")
-    nanoseconds = ((value.days * 86400 + value.seconds) * 1_000_000 + value.microseconds) * 1000
-    if -_MAX_NS <= nanoseconds <= _MAX_NS:
-        return nanoseconds
-    return _MAX_NS if nanoseconds > 0 else -_MAX_NS
-
-
-def _nanoseconds_or_seconds(name: str, value: Timeout) -> int:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isnan(value):
-            raise errors.InvalidArgumentError(f"{name}: is not a number", Code.ERROR_INVALID_ARGUMENT)
-        limit = _MAX_NS // 1_000_000_000
-        return int(max(-limit, min(value, limit)) * 1_000_000_000)
-    if not isinstance(value, timedelta):
-        raise TypeError(f"{name}: must be datetime.timedelta or a number of seconds, not {type(value).__name__}")
-    return _nanoseconds(name, value)
+    def _keep(self, text: bytes) -> _abi.Text:
+        buffer = ctypes.create_string_buffer(text, max(len(text), 1))
+        self._buffers.append(buffer)
+        return _abi.Text(ctypes.addressof(buffer), len(text))

@@ -11,12 +11,14 @@ from ._abi import Code
 __all__ = [
     "AlreadyEndedError",
     "ApertureError",
+    "CacheError",
     "CancelledError",
     "ClosedError",
     "Code",
     "ForkedError",
     "InvalidArgumentError",
     "LibraryError",
+    "NoAnswerError",
     "NotReadyError",
     "PolicyError",
     "UnreachableError",
@@ -86,7 +88,21 @@ class NotReadyError(ApertureError, TimeoutError):
 
 
 class CancelledError(ApertureError):
-    """The check was cancelled by who awaited it, so that there is no decision."""
+    """The call was cancelled by who awaited it: a check has no decision, and a look-up in the cache no answer.
+
+    Whether a set or a delete in the cache took place is not known.
+    """
+
+
+class CacheError(ApertureError):
+    """The agent answered, with an error about this one cache entry; the message is the agent's."""
+
+
+class NoAnswerError(ApertureError):
+    """Nothing is known about a cache entry: its key was not given, or a rejected flow was not looked up.
+
+    This is neither a hit nor a miss of the agent's.
+    """
 
 
 class LibraryError(ApertureError, ImportError):
@@ -102,6 +118,8 @@ _TYPES: dict[Code, type[ApertureError]] = {
     Code.ERROR_TIMEOUT: NotReadyError,
     Code.ERROR_CANCELLED: CancelledError,
     Code.ERROR_FORKED: ForkedError,
+    Code.ERROR_AGENT: CacheError,
+    Code.ERROR_NO_ANSWER: NoAnswerError,
 }
 
 

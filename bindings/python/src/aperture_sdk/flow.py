@@ -11,12 +11,16 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from . import _abi, errors
-from ._abi import Code
+from . import _abi, _arguments, errors
+from ._abi import CacheScope, Code
+from ._arguments import Timeout, Value
 from ._calls import FORKED, OK, PENDING, Call, CallQueue, Outcome, running_loop
+from ._library import read
 from ._memory import DECISION
+from .cache import KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, delete, read_entry, store
 
 if TYPE_CHECKING:
+    from .check import CheckResponse
     from .client import ApertureClient
 
 __all__ = [
@@ -26,6 +30,10 @@ __all__ = [
     "FlowEndResponse",
     "FlowStatus",
     "InflightRequestRef",
+    "KeyDeleteResponse",
+    "KeyLookupResponse",
+    "KeyUpsertResponse",
+    "LookupStatus",
     "RejectReason",
     "TokenReturnStatus",
     "UnreachableReason",
@@ -84,13 +92,18 @@ class Flow(Outcome["Flow"]):
 
     __slots__ = (
         "__weakref__",
+        "_check_response",  # absent until it is asked for
         "_client",
+        "_control_point",
         "_details",
         "_ended",
         "_failure",
         "_handle",
         "_queue",
+        "_result_cache_key",
     )
+
+    _check_response: "Optional[CheckResponse]"
 
     def __init__(
         self,
@@ -99,7 +112,11 @@ class Flow(Outcome["Flow"]):
         handle: int,
         decision: _abi.Decision,
         call: Optional[Call],
+        control_point: str,
+        result_cache_key: Optional[str],
     ) -> None:
+        self._control_point = control_point
+        self._result_cache_key = result_cache_key
         self._client = client  # kept, because a client that nobody has is closed
         self._queue = queue  # of the process that started the flow
         self._handle = handle
@@ -185,6 +202,27 @@ class Flow(Outcome["Flow"]):
             message = failure.message.decode("utf-8", "replace")
         return errors.UnreachableError(message, reason=UnreachableReason(self._details[_UNREACHABLE_REASON]))
 
+    @property
+    def check_response(self) -> "Optional[CheckResponse]":
+        """The agent's whole answer, or None when nothing was decided. See aperture_sdk.check."""
+        self._wait()
+        try:
+            return self._check_response
+        except AttributeError:  # it was not asked for yet
+            self._check_response = self._read_check_response()
+            return self._check_response
+
+    def _read_check_response(self) -> "Optional[CheckResponse]":
+        library = self._queue.library
+        code, text, error = read(library.flow_check_response, self._handle)
+        if code != OK:
+            raise library.failure(code, error)
+        if not text:
+            return None
+        from .check import CheckResponse  # noqa: PLC0415  # few programs need it
+
+        return CheckResponse(json.loads(text))
+
     def set_status(self, status: FlowStatus) -> None:
         """Say how the work went; without this it went well. The last status before end() counts."""
         if not isinstance(status, FlowStatus):
@@ -196,6 +234,45 @@ class Flow(Outcome["Flow"]):
             _logger.warning("set_status comes after the end of the flow and has no effect")
         elif code != OK:
             raise library.failure(code)
+
+    def result_cache(self) -> KeyLookupResponse:
+        """What the result cache had under FlowParams.result_cache_key."""
+        return self._look_up(CacheScope.CACHE_RESULT, "")
+
+    def global_cache(self, key: str) -> KeyLookupResponse:
+        """What the global cache had under one of FlowParams.global_cache_keys."""
+        return self._look_up(CacheScope.CACHE_GLOBAL, key)
+
+    def _look_up(self, scope: CacheScope, key: str) -> KeyLookupResponse:
+        self._join()
+        if self._failure is not None:
+            return KeyLookupResponse(error=self._failure)
+        return read_entry(self._client, self._queue.library.flow_cache_value, self._handle, scope, key)
+
+    def set_result_cache(self, value: Value, ttl: timedelta, *, timeout: Optional[Timeout] = None) -> KeyUpsertResponse:
+        """Store the flow's result under FlowParams.result_cache_key, for as long as ttl. See ApertureClient.cache_set.
+
+        This and the other changes of the caches may be made at any time, also after the end of the flow.
+        """
+        key = self._result_cache_key or None
+        return store(self._client, self._control_point, CacheScope.CACHE_RESULT, key, value, ttl, timeout)
+
+    def delete_result_cache(self, *, timeout: Optional[Timeout] = None) -> KeyDeleteResponse:
+        """Remove what is stored under FlowParams.result_cache_key. See ApertureClient.cache_delete."""
+        key = self._result_cache_key or None
+        return delete(self._client, self._control_point, CacheScope.CACHE_RESULT, key, timeout)
+
+    def set_global_cache(
+        self, key: str, value: Value, ttl: timedelta, *, timeout: Optional[Timeout] = None
+    ) -> KeyUpsertResponse:
+        """Store a value in the global cache, under any key. See ApertureClient.cache_set."""
+        _arguments.text("key", key)
+        return store(self._client, self._control_point, CacheScope.CACHE_GLOBAL, key, value, ttl, timeout)
+
+    def delete_global_cache(self, key: str, *, timeout: Optional[Timeout] = None) -> KeyDeleteResponse:
+        """Remove an entry of the global cache, under any key. See ApertureClient.cache_delete."""
+        _arguments.text("key", key)
+        return delete(self._client, self._control_point, CacheScope.CACHE_GLOBAL, key, timeout)
 
     def end(self) -> "EndResponse":
         """End the flow: give back the in-flight tokens that it holds, and send its telemetry. Never raises.
@@ -287,7 +364,7 @@ class Flow(Outcome["Flow"]):
                 self._details = DECISION.unpack_from(decision)
                 self._handle, call.flow = call.flow, 0
             if code != OK:
-                self._failure = library.failure(code)
+                self._failure = library.failure(code, call)
             self._call = None
 
     def _result(self) -> "Flow":
@@ -367,15 +444,10 @@ class EndResponse(Outcome["EndResponse"]):
 
     def _decode(self) -> FlowEndResponse:
         library = self._flow._queue.library
-        length = ctypes.c_size_t()
-        buffer = ctypes.create_string_buffer(4096)
-        code = library.flow_end_response(self._flow._handle, buffer, len(buffer), ctypes.byref(length), None)
-        if code == Code.ERROR_BUFFER_TOO_SMALL:
-            buffer = ctypes.create_string_buffer(length.value)
-            code = library.flow_end_response(self._flow._handle, buffer, len(buffer), ctypes.byref(length), None)
+        code, text, error = read(library.flow_end_response, self._flow._handle)
         if code != OK:
-            raise library.failure(code)
-        statuses = json.loads(buffer.raw[: length.value]).get("token_return_statuses", [])
+            raise library.failure(code, error)
+        statuses = json.loads(text).get("token_return_statuses", [])
         return FlowEndResponse([_token_return_status(status) for status in statuses])
 
     def _settle(self) -> None:

@@ -4,10 +4,13 @@ import ctypes
 import enum
 from typing import Optional
 
-from . import _abi, _library, errors
+from . import _abi, _library
 from ._abi import Code
+from ._arguments import count, flag
 
 __all__ = ["LogLevel", "configure"]
+
+_LIMIT = 2**31  # of the library's numbers
 
 
 class LogLevel(enum.Enum):
@@ -42,23 +45,12 @@ def configure(
     options = _abi.ProcessOptions(struct_size=ctypes.sizeof(_abi.ProcessOptions))
     if not isinstance(log_level, LogLevel):
         raise TypeError(f"log_level: must be LogLevel, not {type(log_level).__name__}")
-    if not isinstance(leave_signal_handlers, bool):
-        raise TypeError(f"leave_signal_handlers: must be bool, not {type(leave_signal_handlers).__name__}")
-    # The library's word for nothing is 0. Here that is None, and 0 is as wrong as a negative number.
-    options.log_fd = 0 if log_fd is None else _positive("log_fd", log_fd)
-    options.max_procs = 0 if max_procs is None else _positive("max_procs", max_procs)
+    options.log_fd = count("log_fd", log_fd, _LIMIT)
+    options.max_procs = count("max_procs", max_procs, _LIMIT)
     options.log_level = log_level.value
-    options.leave_signal_handlers = int(leave_signal_handlers)
+    options.leave_signal_handlers = flag("leave_signal_handlers", leave_signal_handlers)
     library = _library.load()
     error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
     code = library.configure(ctypes.byref(options), ctypes.byref(error))
     if code != Code.OK:
         raise library.failure(code, error)
-
-
-def _positive(name: str, value: int) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{name}: must be int, not {type(value).__name__}")
-    if not 0 < value < 2**31:
-        raise errors.InvalidArgumentError(f"{name}: is {value}; must be at least 1", Code.ERROR_INVALID_ARGUMENT)
-    return value
