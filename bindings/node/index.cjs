@@ -1,11 +1,14 @@
 'use strict';
 
+const { CacheLookupResponse, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse } = require('./lib/cache.cjs');
+const { CheckResponse } = require('./lib/check_response.cjs');
 const { ApertureClient } = require('./lib/client.cjs');
 const { ApertureError } = require('./lib/errors.cjs');
 const { EndResponse, Flow } = require('./lib/flow.cjs');
-const { FlowDecision, FlowStatus, RejectReason } = require('./lib/names.cjs');
+const { FlowDecision, FlowStatus, LookupStatus, RejectReason } = require('./lib/names.cjs');
 const { configure } = require('./lib/process.cjs');
 
 module.exports = {
-  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
+  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
 };

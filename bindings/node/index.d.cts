@@ -1,3 +1,5 @@
+/// <reference types="node" />
+
 /** Describes the client to make. */
 export interface ClientOptions {
   /**
@@ -35,6 +37,15 @@ export interface FlowParams {
   readonly rampMode?: boolean | undefined;
   /** How long the decision may take, in milliseconds: 200 if left out, at most 24 hours; 0 means those 24 hours. */
   readonly checkTimeoutMs?: number | undefined;
+  /** Which entry of the result cache to look up with the decision, for flow.resultCache(). */
+  readonly resultCacheKey?: string | undefined;
+  /** Which entries of the global cache to look up with the decision, for flow.globalCache(key). */
+  readonly globalCacheKeys?: readonly string[] | undefined;
+  /**
+   * Gives up when it is aborted, at the agent too: the promise rejects with the signal's reason, and what the agent has
+   * admitted is given back.
+   */
+  readonly signal?: AbortSignal | undefined;
   /** Upstream's form of the timeout. */
   readonly grpcCallOptions?: GrpcCallOptions | undefined;
   /** Upstream's; it means nothing there either. */
@@ -81,6 +92,101 @@ export interface ProcessOptions {
  */
 export declare function configure(options?: ProcessOptions): void;
 
+/** Bounds a call to the cache. */
+export interface CacheCallOptions {
+  /** How long the call may take, in milliseconds: 1,000 if left out, at most 24 hours; 0 means those 24 hours. */
+  readonly timeoutMs?: number | undefined;
+  /** Upstream's form of the timeout: see GrpcCallOptions. */
+  readonly deadline?: Date | number | undefined;
+  /**
+   * Gives up when it is aborted: the promise rejects with the signal's reason. Whether a value was stored or removed is
+   * not known then.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WaitOptions {
+  /** Gives up when it is aborted: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface CacheValue {
+  /** What to store: bytes, or text as UTF-8; it may be empty, and have 4,000,000 bytes with its key and control point. */
+  readonly value: Uint8Array | string;
+}
+
+/** A value to store in a cache, and how long it lives: more than 0, and at most 7 days, to which a longer time is cut. */
+export type CacheEntry =
+  | (CacheValue & { readonly ttl: TimeToLive; readonly ttlMs?: undefined })
+  | (CacheValue & { readonly ttl?: undefined; /** In milliseconds. */ readonly ttlMs: number });
+
+/** Upstream's form of a time span; what is left out is 0. */
+export interface TimeToLive {
+  /** A whole number, or the digits of one. */
+  readonly seconds?: number | string | undefined;
+  /** 0 to 999,999,999. */
+  readonly nanos?: number | undefined;
+}
+
+/** Which entries of the caches to look up. */
+export interface CacheKeys {
+  /** In the result cache of the control point. */
+  readonly resultCacheKey?: string | undefined;
+  /** In the global cache, which all control points share. */
+  readonly globalCacheKeys?: readonly string[] | undefined;
+}
+
+/** One entry of a cache. */
+export type CacheKey =
+  | { /** In the result cache of the control point. */ readonly resultCacheKey: string; readonly globalCacheKey?: undefined }
+  | { readonly resultCacheKey?: undefined; /** In the global cache. */ readonly globalCacheKey: string };
+
+/** Whether a cache had an entry. */
+export declare const LookupStatus: {
+  readonly Hit: 'HIT';
+  readonly Miss: 'MISS';
+};
+export type LookupStatus = (typeof LookupStatus)[keyof typeof LookupStatus];
+
+/** What a cache had under a key. */
+export declare class KeyLookupResponse {
+  private constructor();
+  /** The value of a hit, which may be empty; null for a miss. */
+  getValue(): Buffer | null;
+  /** A miss also when it is not known: see getError(). */
+  getLookupStatus(): LookupStatus;
+  /**
+   * Why it is not known whether there is an entry, or null: UNREACHABLE, AGENT (what the agent says about this entry) or
+   * NO_ANSWER (it was not asked, or the flow was rejected before it looked).
+   */
+  getError(): ApertureError | null;
+}
+
+/** What came of storing a value. */
+export declare class KeyUpsertResponse {
+  private constructor();
+  /** What went wrong, or null. */
+  getError(): ApertureError | null;
+}
+
+/** What came of removing an entry. */
+export declare class KeyDeleteResponse {
+  private constructor();
+  /** What went wrong, or null. That there was no entry is no error. */
+  getError(): ApertureError | null;
+}
+
+/** What client.cacheLookup found. */
+export declare class CacheLookupResponse {
+  private constructor();
+  /** What the result cache had. */
+  resultCache(): KeyLookupResponse;
+  /** What the global cache had under a key. */
+  globalCache(key: string): KeyLookupResponse;
+  /** Why nothing was found out, or null; the responses about each key have it too. */
+  getError(): ApertureError | null;
+}
+
 /** How the work of a flow went. */
 export declare const FlowStatus: {
   readonly OK: 'OK';
@@ -126,6 +232,10 @@ export type ApertureErrorCode =
   | 'INTERNAL'
   /** The handle belongs to the process that this one was forked from. */
   | 'FORKED'
+  /** The agent answered with an error about one cache entry. */
+  | 'AGENT'
+  /** The agent's answer says nothing about a cache entry. */
+  | 'NO_ANSWER'
   /** The shared library is missing, or of another version. */
   | 'LIBRARY_NOT_LOADED';
 
@@ -141,6 +251,140 @@ export interface Duration {
   readonly seconds: number;
   /** 0 to 999,999,999. */
   readonly nanos: number;
+}
+
+/** A moment: seconds since 1970, and nanoseconds after them. */
+export interface Timestamp {
+  readonly seconds: number;
+  /** 0 to 999,999,999. */
+  readonly nanos: number;
+}
+
+type Numbers<Enumeration> = Enumeration[keyof Enumeration];
+
+/**
+ * The agent's whole answer about a flow: the protocol's fields in JavaScript's spelling. Scalars that are unset have their
+ * defaults, messages that are unset are null, and the keys of maps are as the agent sent them. It is frozen.
+ */
+export interface CheckResponse {
+  /** When the decision began and ended, on the agent's clock. */
+  readonly start: Timestamp | null;
+  readonly end: Timestamp | null;
+  readonly services: readonly string[];
+  readonly controlPoint: string;
+  readonly flowLabelKeys: readonly string[];
+  readonly telemetryFlowLabels: Readonly<Record<string, string>>;
+  readonly decisionType: CheckResponse.DecisionType;
+  readonly rejectReason: CheckResponse.RejectReason;
+  readonly classifierInfos: readonly ClassifierInfo[];
+  readonly fluxMeterInfos: readonly FluxMeterInfo[];
+  readonly limiterDecisions: readonly LimiterDecision[];
+  /** How long a rejected caller should wait. */
+  readonly waitTime: Duration | null;
+  /** The HTTP status of the policy, or 0. */
+  readonly deniedResponseStatusCode: number;
+  readonly cacheLookupResponse: {
+    readonly resultCacheResponse: CacheAnswer | null;
+    readonly globalCacheResponses: Readonly<Record<string, CacheAnswer>>;
+  } | null;
+  readonly expectEnd: boolean;
+}
+
+/** The numbers of the enumerations in a check response. */
+export declare const CheckResponse: {
+  readonly DecisionType: { readonly ACCEPTED: 0; readonly REJECTED: 1 };
+  readonly RejectReason: {
+    readonly NONE: 0;
+    readonly RATE_LIMITED: 1;
+    readonly NO_TOKENS: 2;
+    readonly NOT_SAMPLED: 3;
+    readonly NO_MATCHING_RAMP: 4;
+  };
+  readonly LimiterReason: { readonly UNSPECIFIED: 0; readonly KEY_NOT_FOUND: 1 };
+  readonly ClassifierError: {
+    readonly NONE: 0;
+    readonly EVAL_FAILED: 1;
+    readonly EMPTY_RESULTSET: 2;
+    readonly AMBIGUOUS_RESULTSET: 3;
+    readonly MULTI_EXPRESSION: 4;
+    readonly EXPRESSION_NOT_MAP: 5;
+  };
+  readonly CacheLookupStatus: { readonly HIT: 0; readonly MISS: 1 };
+  readonly CacheOperationStatus: { readonly SUCCESS: 0; readonly ERROR: 1 };
+};
+export declare namespace CheckResponse {
+  type DecisionType = Numbers<typeof CheckResponse.DecisionType>;
+  type RejectReason = Numbers<typeof CheckResponse.RejectReason>;
+  type LimiterReason = Numbers<typeof CheckResponse.LimiterReason>;
+  type ClassifierError = Numbers<typeof CheckResponse.ClassifierError>;
+  type CacheLookupStatus = Numbers<typeof CheckResponse.CacheLookupStatus>;
+  type CacheOperationStatus = Numbers<typeof CheckResponse.CacheOperationStatus>;
+}
+
+/** What a cache had, as the agent says it. flow.resultCache() and flow.globalCache() are simpler to read. */
+export interface CacheAnswer {
+  readonly value: Buffer;
+  readonly lookupStatus: CheckResponse.CacheLookupStatus;
+  readonly operationStatus: CheckResponse.CacheOperationStatus;
+  readonly error: string;
+}
+
+/** What a classifier did with a flow. */
+export interface ClassifierInfo {
+  readonly policyName: string;
+  readonly policyHash: string;
+  readonly classifierIndex: number;
+  readonly error: CheckResponse.ClassifierError;
+}
+
+/** A flux meter that measures a flow. */
+export interface FluxMeterInfo {
+  readonly fluxMeterName: string;
+}
+
+/** What one limiter decided about a flow. One of the six infos is there; the others are null. */
+export interface LimiterDecision {
+  readonly policyName: string;
+  readonly policyHash: string;
+  readonly componentId: string;
+  /** Whether it rejected the flow. */
+  readonly dropped: boolean;
+  readonly reason: CheckResponse.LimiterReason;
+  /** The HTTP status that the policy has for rejections, or 0; of accepted flows too. */
+  readonly deniedResponseStatusCode: number;
+  readonly waitTime: Duration | null;
+  readonly rateLimiterInfo: { readonly label: string; readonly tokensInfo: TokensInfo | null } | null;
+  readonly loadSchedulerInfo: {
+    readonly workloadIndex: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly priority: number;
+  } | null;
+  readonly samplerInfo: { readonly label: string } | null;
+  readonly quotaSchedulerInfo: {
+    readonly label: string;
+    readonly workloadIndex: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly priority: number;
+  } | null;
+  readonly concurrencyLimiterInfo: {
+    readonly label: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly requestId: string;
+  } | null;
+  readonly concurrencySchedulerInfo: {
+    readonly label: string;
+    readonly workloadIndex: string;
+    readonly tokensInfo: TokensInfo | null;
+    readonly priority: number;
+    readonly requestId: string;
+  } | null;
+}
+
+/** How a bucket of tokens stands after a decision. */
+export interface TokensInfo {
+  readonly remaining: number;
+  readonly current: number;
+  readonly consumed: number;
 }
 
 /** The agent's answer to the end of a flow. */
@@ -191,6 +435,26 @@ export declare class Flow {
   retryAfter(): Duration | null;
   /** Why nothing was decided, or null when there is a decision. */
   error(): ApertureError | null;
+  /**
+   * The agent's whole answer, or null when nothing was decided. The first call must come before end(): later it throws
+   * ALREADY_ENDED. What it has returned once it returns for ever, and the end changes nothing in it.
+   */
+  checkResponse(): CheckResponse | null;
+  /** What the result cache had under the resultCacheKey of the flow. It can be read after the end too. */
+  resultCache(): KeyLookupResponse;
+  /** What the global cache had under one of the globalCacheKeys of the flow. It can be read after the end too. */
+  globalCache(key: string): KeyLookupResponse;
+  /**
+   * Stores the result of the flow under its resultCacheKey. As the three that follow, it may be called for every flow,
+   * also after its end. What goes wrong at the agent is an error of the response. Rejects with INVALID_ARGUMENT and CLOSED.
+   */
+  setResultCache(entry: CacheEntry, options?: CacheCallOptions): Promise<KeyUpsertResponse>;
+  /** Removes what is stored under the resultCacheKey of the flow. */
+  deleteResultCache(options?: CacheCallOptions): Promise<KeyDeleteResponse>;
+  /** Stores a value in the global cache, under any key. */
+  setGlobalCache(key: string, entry: CacheEntry, options?: CacheCallOptions): Promise<KeyUpsertResponse>;
+  /** Removes an entry of the global cache, under any key. */
+  deleteGlobalCache(key: string, options?: CacheCallOptions): Promise<KeyDeleteResponse>;
   /** Says how the work went; OK if it is never called. The last status before the end counts. */
   setStatus(status: FlowStatus): void;
   /**
@@ -236,6 +500,12 @@ export interface Stats {
   readonly flowsSanitised: number;
   /** Calls that are pending. */
   readonly callsPending: number;
+  /** Flows that were lost before anybody had ended them; they count as ended too. */
+  readonly flowsNeverEnded: number;
+  /** Calls to the cache: look-ups of their own, sets and deletes. */
+  readonly cacheCalls: number;
+  /** Those of them that the agent could not be reached for, or answered with an error. */
+  readonly cacheCallsFailed: number;
 }
 
 /** A client: a connection to one Aperture agent, or an engine in this process, with its telemetry. */
@@ -250,7 +520,7 @@ export declare class ApertureClient {
    * Asks whether a piece of work may run. An agent that is down, slow or answers with an error is no rejection of the
    * promise: the flow is then unreachable, and runs unless it is in ramp mode.
    *
-   * Rejects with INVALID_ARGUMENT, CLOSED or RESOURCE_EXHAUSTED.
+   * Rejects with INVALID_ARGUMENT, CLOSED or RESOURCE_EXHAUSTED, or with the reason of an aborted signal.
    */
   startFlow(controlPoint: string, params?: FlowParams): Promise<Flow>;
   /**
@@ -260,7 +530,19 @@ export declare class ApertureClient {
    *
    * Rejects with TIMEOUT and a message that says what the connection last met.
    */
-  waitReady(timeoutMs: number): Promise<void>;
+  waitReady(timeoutMs: number, options?: WaitOptions): Promise<void>;
+  /**
+   * Looks entries of the caches up, without a flow. What goes wrong at the agent is an error of the response.
+   *
+   * Rejects with INVALID_ARGUMENT and CLOSED.
+   */
+  cacheLookup(controlPoint: string, keys: CacheKeys, options?: CacheCallOptions): Promise<CacheLookupResponse>;
+  /** Stores a value, in place of the one that is there. Rejects as cacheLookup does. */
+  cacheSet(
+    controlPoint: string, key: CacheKey, entry: CacheEntry, options?: CacheCallOptions,
+  ): Promise<KeyUpsertResponse>;
+  /** Removes an entry. Rejects as cacheLookup does. */
+  cacheDelete(controlPoint: string, key: CacheKey, options?: CacheCallOptions): Promise<KeyDeleteResponse>;
   /** The counters of the client. */
   stats(): Stats;
   /**

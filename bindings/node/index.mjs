@@ -4,5 +4,6 @@
 import libaperture from './index.cjs';
 
 export const {
-  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
+  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
 } = libaperture;

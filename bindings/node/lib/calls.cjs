@@ -7,7 +7,7 @@
 
 const net = require('node:net');
 
-const abi = require('./abi.cjs');
+const { follow } = require('./abort.cjs');
 const { POLL_CAPACITY } = require('./native.cjs');
 
 /** How often completions are looked for while there is no descriptor to watch, in milliseconds. */
@@ -32,11 +32,58 @@ class Calls {
     return ++this.#lastTag;
   }
 
-  /** Calls onCompletion(code, flow) once when the call with this tag is complete; in case of a defect with an error. */
+  /**
+   * Calls onCompletion(error, flow, answer) once when the call with this tag is complete: with null for a call that did
+   * what it should, and with handles that are 0 for what it does not bring.
+   */
   add(tag, onCompletion) {
     this.#pending.set(tag, onCompletion);
     if (this.#pending.size === 1) {
       this.#watch();
+    }
+  }
+
+  /**
+   * Waits for the call that was made last, with this tag, and resolves with what read(error, flow, answer) makes of its
+   * completion, or rejects with what that throws. An abort of the signal, if there is one, cancels the call at the agent
+   * and rejects at once; what the call brings all the same is released.
+   */
+  wait(tag, signal, read) {
+    return new Promise((resolve, reject) => {
+      let isAborted = false;
+      let unfollow = null;
+      if (signal !== undefined) {
+        const call = this.#native.newCall();
+        unfollow = follow(signal, () => {
+          isAborted = true;
+          this.#native.cancelCall(call);
+          reject(signal.reason);
+        });
+      }
+      this.add(tag, (error, flow, answer) => {
+        if (unfollow !== null) {
+          unfollow();
+        }
+        if (isAborted) {
+          this.#release(flow, answer);
+          return;
+        }
+        try {
+          resolve(read(error, flow, answer));
+        } catch (failure) {
+          reject(failure);
+        }
+      });
+    });
+  }
+
+  // Releases what nobody waits for any more. The library ends a flow that it is closed with.
+  #release(flow, answer) {
+    if (flow !== 0) {
+      this.#native.closeFlow(flow);
+    }
+    if (answer !== 0) {
+      this.#native.closeAnswer(answer);
     }
   }
 
@@ -99,7 +146,7 @@ class Calls {
         const tag = native.completionTag(i);
         const onCompletion = this.#pending.get(tag);
         this.#pending.delete(tag);
-        onCompletion(native.completionCode(i), native.completionFlow(i));
+        onCompletion(native.completionError(i), native.completionFlow(i), native.completionAnswer(i));
       }
     } while (count === POLL_CAPACITY && !this.#isClosed);
 
@@ -119,7 +166,7 @@ class Calls {
     this.#pending.clear();
     this.#socket?.unref();
     for (const onCompletion of waiting) {
-      onCompletion(abi.Code.ERROR_INTERNAL, 0, error);
+      onCompletion(error, 0, 0);
     }
   }
 }

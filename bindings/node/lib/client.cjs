@@ -1,10 +1,14 @@
 'use strict';
 
 const abi = require('./abi.cjs');
+const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse, isCallersError } = require('./cache.cjs');
 const { Connection } = require('./connection.cjs');
 const { Flow } = require('./flow.cjs');
 const { camelCase } = require('./names.cjs');
-const { nanoseconds, readClientOptions, readFlowParams } = require('./options.cjs');
+const {
+  nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey, readFlowParams, readLookupKeys,
+  readWaitOptions, requireText,
+} = require('./options.cjs');
 
 // The names of the counters, and where they lie.
 const counters = Object.keys(abi.structs.stats.fields)
@@ -13,6 +17,30 @@ const counters = Object.keys(abi.structs.stats.fields)
 
 // Clients that nobody closed. A failure has nobody to go to.
 const abandoned = new FinalizationRegistry((connection) => connection.close(0).catch(() => {}));
+
+// Throws the reason of a signal that is aborted already: nothing is asked then.
+function refuseAborted(signal) {
+  if (signal !== undefined && signal.aborted) {
+    throw signal.reason;
+  }
+}
+
+// The response to a cache call that failed, unless that is for the caller to repair.
+function cacheFailure(Response, error) {
+  if (isCallersError(error)) {
+    throw error;
+  }
+  return new Response(error);
+}
+
+// The response to a call that changes the cache and returned this code.
+function changed(native, calls, tag, signal, started, Response) {
+  const respond = (error) => (error === null ? new Response(null) : cacheFailure(Response, error));
+  if (started === abi.Code.PENDING) {
+    return calls.wait(tag, signal, respond);
+  }
+  return respond(started === abi.Code.OK ? null : native.lastError(started));
+}
 
 class ApertureClient {
   #connection;
@@ -26,54 +54,97 @@ class ApertureClient {
   async startFlow(controlPoint, params) {
     const { native, handle, calls } = this.#open();
     const tag = calls.nextTag();
-    const started = native.startFlow(handle, controlPoint, readFlowParams(params), tag);
+    const read = readFlowParams(params);
+    refuseAborted(read.signal);
+    const started = native.startFlow(handle, controlPoint, read, tag);
     if (started === abi.Code.OK) {
-      return new Flow(this, calls, native.newHandle());
+      return new Flow(this, calls, native.newHandle(), controlPoint, read.cacheKeys);
     }
     if (started !== abi.Code.PENDING) {
       throw native.lastError(started);
     }
-    return new Promise((resolve, reject) => {
-      calls.add(tag, (code, flow, defect) => {
-        if (code !== abi.Code.OK) {
-          reject(defect ?? native.errorOf(code));
-          return;
-        }
-        const read = native.flowDecision(flow);
-        if (read === abi.Code.OK) {
-          resolve(new Flow(this, calls, flow));
-        } else {
-          reject(native.lastError(read));
-          native.closeFlow(flow);
-        }
-      });
+    return calls.wait(tag, read.signal, (error, flow) => {
+      if (error !== null) {
+        throw error;
+      }
+      const code = native.flowDecision(flow);
+      if (code === abi.Code.OK) {
+        return new Flow(this, calls, flow, controlPoint, read.cacheKeys);
+      }
+      const failure = native.lastError(code);
+      native.closeFlow(flow);
+      throw failure;
     });
   }
 
   /** Resolves when the agent can be asked; rejects with code TIMEOUT after that many milliseconds. */
-  async waitReady(timeoutMs) {
+  async waitReady(timeoutMs, options) {
     const { native, handle, calls } = this.#open();
+    const timeoutNs = nanoseconds('timeoutMs', timeoutMs);
+    const { signal } = readWaitOptions(options);
+    refuseAborted(signal);
     const tag = calls.nextTag();
-    const started = native.waitReady(handle, nanoseconds('timeoutMs', timeoutMs), tag);
-    if (started === abi.Code.OK) {
-      return;
-    }
-    if (started !== abi.Code.PENDING) {
-      throw native.lastError(started);
-    }
-    await new Promise((resolve, reject) => {
-      calls.add(tag, (code, _flow, defect) => {
-        if (code === abi.Code.OK) {
-          resolve();
-        } else if (code === abi.Code.ERROR_TIMEOUT) {
-          // A completion has no message. Looking once more has, and it does not wait.
-          const now = native.checkReady(handle);
-          now === abi.Code.OK ? resolve() : reject(native.lastError(now));
-        } else {
-          reject(defect ?? native.errorOf(code));
+    const started = native.waitReady(handle, timeoutNs, tag);
+    if (started === abi.Code.PENDING) {
+      await calls.wait(tag, signal, (error) => {
+        if (error !== null) {
+          throw error;
         }
       });
-    });
+    } else if (started !== abi.Code.OK) {
+      throw native.lastError(started);
+    }
+  }
+
+  /** Looks entries of the caches up, without a flow. */
+  async cacheLookup(controlPoint, keys, options) {
+    const { native, handle, calls } = this.#open();
+    requireText('controlPoint', controlPoint);
+    const wanted = readLookupKeys(keys);
+    const { timeoutNs, signal } = readCacheCallOptions(options);
+    refuseAborted(signal);
+    const read = (answer) => {
+      try {
+        return CacheLookupResponse.read(wanted, (scope, key) => native.answerCacheValue(answer, scope, key));
+      } finally {
+        native.closeAnswer(answer);
+      }
+    };
+    const tag = calls.nextTag();
+    const started = native.lookUpCache(handle, controlPoint, wanted, timeoutNs, tag);
+    if (started === abi.Code.OK) {
+      return read(native.newHandle());
+    }
+    if (started !== abi.Code.PENDING) {
+      return cacheFailure(CacheLookupResponse, native.lastError(started));
+    }
+    return calls.wait(tag, signal, (error, _flow, answer) =>
+      error === null ? read(answer) : cacheFailure(CacheLookupResponse, error));
+  }
+
+  /** Stores a value, in place of the one that is there. */
+  async cacheSet(controlPoint, key, entry, options) {
+    const { native, handle, calls } = this.#open();
+    requireText('controlPoint', controlPoint);
+    const where = readEntryKey(key);
+    const what = readEntry(entry);
+    const { timeoutNs, signal } = readCacheCallOptions(options);
+    refuseAborted(signal);
+    const tag = calls.nextTag();
+    const started = native.setCache(handle, controlPoint, where, what, timeoutNs, tag);
+    return changed(native, calls, tag, signal, started, KeyUpsertResponse);
+  }
+
+  /** Removes an entry; that there is none is no error. */
+  async cacheDelete(controlPoint, key, options) {
+    const { native, handle, calls } = this.#open();
+    requireText('controlPoint', controlPoint);
+    const where = readEntryKey(key);
+    const { timeoutNs, signal } = readCacheCallOptions(options);
+    refuseAborted(signal);
+    const tag = calls.nextTag();
+    const started = native.deleteCache(handle, controlPoint, where, timeoutNs, tag);
+    return changed(native, calls, tag, signal, started, KeyDeleteResponse);
   }
 
   /** The counters of the client. */

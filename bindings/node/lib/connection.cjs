@@ -2,7 +2,6 @@
 
 const abi = require('./abi.cjs');
 const { Calls } = require('./calls.cjs');
-const { ApertureError } = require('./errors.cjs');
 const { openNative } = require('./native.cjs');
 
 /** The native side of a client: what remains to be closed when nobody refers to the client any more. */
@@ -37,17 +36,11 @@ class Connection {
     if (started !== abi.Code.PENDING) {
       return Promise.reject(native.lastError(started)); // the client stays open
     }
-    this.#closed = new Promise((resolve, reject) => {
-      calls.add(tag, (code, _flow, defect) => {
-        calls.close();
-        if (code === abi.Code.OK) {
-          resolve();
-        } else if (code === abi.Code.ERROR_TIMEOUT) {
-          reject(new ApertureError('TIMEOUT', 'the client is closed, but not all of its spans could be sent'));
-        } else {
-          reject(defect ?? native.errorOf(code));
-        }
-      });
+    this.#closed = calls.wait(tag, undefined, (error) => {
+      calls.close();
+      if (error !== null) {
+        throw error;
+      }
     });
     // A program that closes its client without waiting must not die of spans that could not be sent.
     this.#closed.catch(() => {});

@@ -1,10 +1,12 @@
 'use strict';
 
 const abi = require('./abi.cjs');
-const { invalidArgument } = require('./errors.cjs');
+const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse } = require('./cache.cjs');
+const { parseCheckResponse } = require('./check_response.cjs');
+const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { camelCase, decisionNames, rejectReasonNames, statusCodes } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
-const { describe } = require('./options.cjs');
+const { describe, readCacheCallOptions, readEntry, requireKey, requireText } = require('./options.cjs');
 
 const NS_PER_SECOND = 1e9;
 
@@ -40,6 +42,10 @@ class Flow {
   #client;
   #calls;
   #handle;
+  #controlPoint;
+  #cacheKeys;
+  #cached = null;
+  #checkResponse = null;
   #decision;
   #shouldRun;
   #rejectReason;
@@ -49,11 +55,13 @@ class Flow {
   #hasEnded = false;
 
   // Made by ApertureClient.startFlow, when the decision lies in the memory of the calls.
-  constructor(client, calls, handle) {
+  constructor(client, calls, handle, controlPoint, cacheKeys) {
     const native = openNative();
     this.#client = client;
     this.#calls = calls;
     this.#handle = handle;
+    this.#controlPoint = controlPoint;
+    this.#cacheKeys = cacheKeys;
     this.#decision = native.decision();
     this.#shouldRun = native.shouldRun();
     this.#rejectReason = native.rejectReason();
@@ -100,6 +108,66 @@ class Flow {
     return this.#failure;
   }
 
+  /**
+   * The agent's whole answer, or null when nothing was decided. It is read from the library at the first call, which must
+   * come before the end: copying it for every flow would cost more than the flow itself.
+   */
+  checkResponse() {
+    if (this.#checkResponse !== null || this.#failure !== null) {
+      return this.#checkResponse;
+    }
+    if (this.#handle === 0) {
+      throw new ApertureError(
+        'ALREADY_ENDED', 'checkResponse() must be called before end() for the first time; afterwards it returns the same',
+      );
+    }
+    this.#checkResponse = parseCheckResponse(openNative().flowCheckResponse(this.#handle));
+    return this.#checkResponse;
+  }
+
+  /** What the result cache had under the resultCacheKey that the flow was started with. */
+  resultCache() {
+    return this.#caches().resultCache();
+  }
+
+  /** What the global cache had under one of the globalCacheKeys that the flow was started with. */
+  globalCache(key) {
+    return this.#caches().globalCache(requireText('key', key));
+  }
+
+  /** Stores the result of the flow under its resultCacheKey. */
+  async setResultCache(entry, options) {
+    const resultCacheKey = this.#resultCacheKey();
+    if (resultCacheKey === '') {
+      readEntry(entry);
+      readCacheCallOptions(options);
+      return new KeyUpsertResponse(noResultCacheKey());
+    }
+    return this.#client.cacheSet(this.#controlPoint, { resultCacheKey }, entry, options);
+  }
+
+  /** Removes what is stored under the resultCacheKey of the flow. */
+  async deleteResultCache(options) {
+    const resultCacheKey = this.#resultCacheKey();
+    if (resultCacheKey === '') {
+      readCacheCallOptions(options);
+      return new KeyDeleteResponse(noResultCacheKey());
+    }
+    return this.#client.cacheDelete(this.#controlPoint, { resultCacheKey }, options);
+  }
+
+  /** Stores a value in the global cache, under any key. */
+  async setGlobalCache(key, entry, options) {
+    const globalCacheKey = requireKey('key', key);
+    return this.#client.cacheSet(this.#controlPoint, { globalCacheKey }, entry, options);
+  }
+
+  /** Removes an entry of the global cache, under any key. */
+  async deleteGlobalCache(key, options) {
+    const globalCacheKey = requireKey('key', key);
+    return this.#client.cacheDelete(this.#controlPoint, { globalCacheKey }, options);
+  }
+
   /** Says how the work went. The last status before the end counts. */
   setStatus(status) {
     const code = statusCodes.get(status);
@@ -129,14 +197,10 @@ class Flow {
     if (code !== abi.Code.PENDING) {
       return this.#finish(code);
     }
-    return new Promise((resolve) => {
-      this.#calls.add(tag, (_code, _flow, defect) => {
-        if (defect) {
-          resolve(this.#close(new EndResponse(null, defect)));
-        } else {
-          resolve(this.#finish(native.flowEndResult(this.#handle)));
-        }
-      });
+    return this.#calls.wait(tag, undefined, (error) => {
+      const result = native.flowEndResult(this.#handle);
+      // Without a result the completion was lost, by a defect.
+      return result === abi.Code.PENDING ? this.#close(new EndResponse(null, error)) : this.#finish(result);
     });
   }
 
@@ -157,13 +221,35 @@ class Flow {
   }
 
   #close(response) {
+    if (this.#cacheKeys !== null) {
+      this.#caches(); // so that they can be read after the end too
+    }
     openNative().closeFlow(this.#handle);
     abandoned.unregister(this);
     this.#handle = 0;
-    this.#client = null;
     this.#calls = null;
     return response;
   }
+
+  #resultCacheKey() {
+    return this.#cacheKeys === null ? '' : this.#cacheKeys.resultCacheKey;
+  }
+
+  // What was looked up with the decision; read at its first use, at the end of the flow at the latest.
+  #caches() {
+    if (this.#cacheKeys === null || this.#failure !== null) {
+      return this.#failure === null ? NOTHING_LOOKED_UP : new CacheLookupResponse(this.#failure);
+    }
+    this.#cached ??= CacheLookupResponse.read(this.#cacheKeys, (scope, key) =>
+      openNative().flowCacheValue(this.#handle, scope, key));
+    return this.#cached;
+  }
+}
+
+const NOTHING_LOOKED_UP = new CacheLookupResponse(null);
+
+function noResultCacheKey() {
+  return invalidArgument('the flow was started without a resultCacheKey');
 }
 
 // A reviver for JSON.parse: the protocol's field names in JavaScript's spelling (token_return_statuses becomes

@@ -19,6 +19,9 @@ const RejectReason = Object.freeze({
   NoMatchingRamp: 'NO_MATCHING_RAMP',
 });
 
+/** Whether a cache had an entry. */
+const LookupStatus = Object.freeze({ Hit: 'HIT', Miss: 'MISS' });
+
 const statusCodes = new Map([
   [FlowStatus.OK, abi.FlowStatus.FLOW_STATUS_OK],
   [FlowStatus.Error, abi.FlowStatus.FLOW_STATUS_ERROR],
@@ -52,6 +55,6 @@ function camelCase(name) {
 }
 
 module.exports = {
-  FlowDecision, FlowStatus, RejectReason, camelCase, codeNames, decisionNames, logLevels, rejectReasonNames,
+  FlowDecision, FlowStatus, LookupStatus, RejectReason, camelCase, codeNames, decisionNames, logLevels, rejectReasonNames,
   statusCodes,
 };

@@ -9,13 +9,17 @@
 const { isMainThread } = require('node:worker_threads');
 
 const abi = require('./abi.cjs');
+const { activeBaggage } = require('./baggage.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { loadLibrary } = require('./library.cjs');
 const { Memory, readInt64, readUint64, writeUint64 } = require('./memory.cjs');
 const { codeNames } = require('./names.cjs');
 const { describe, hasLoneSurrogate } = require('./options.cjs');
 
-const { error, client_options, flow_params, decision, end_result, completion, stats, label, text } = abi.structs;
+const {
+  error, client_options, flow_params, decision, end_result, completion, stats, label, text, cache_keys, cache_entry,
+  cache_key,
+} = abi.structs;
 
 /** How many completions are taken by one poll. */
 const POLL_CAPACITY = 64;
@@ -27,20 +31,27 @@ for (const [name, size] of Object.entries({
   handle: 8,
   call: 8,
   count: 8,
+  status: 8,
   error: error.size,
   clientOptions: client_options.size,
   flowParams: flow_params.size,
   decision: decision.size,
   endResult: end_result.size,
   stats: stats.size,
+  cacheKeys: cache_keys.size,
+  cacheEntry: cache_entry.size,
+  cacheKey: cache_key.size,
+  key: text.size,
   completions: completion.size * POLL_CAPACITY,
 })) {
   layout[name] = layoutSize;
   layoutSize += size;
 }
 
-// The texts of a call lie in a memory of their own, so that a call with large labels can take a larger one.
+// The texts of a call lie in a memory of their own, so that a call with large labels can take a larger one. What a call
+// writes of unknown length goes to another one.
 const TEXTS_SIZE = 64 * 1024;
+const OUTPUT_SIZE = 64 * 1024;
 
 const DATA = text.fields.data.offset;
 const LENGTH = text.fields.length.offset;
@@ -52,13 +63,14 @@ const MAX_BYTES_PER_UNIT = 3;
 
 const NO_LABELS = Object.freeze([]);
 
-// The keys and values of labels in turn. Each is read once, before memory is reserved: a getter might give another
-// value the second time.
-function collectLabels(labels) {
+// The keys and values of labels in turn, after those of the baggage: the later value of a key counts, and what a remote
+// caller sends must not replace what the program says. Each is read once, before memory is reserved: a getter might give
+// another value the second time.
+function collectLabels(baggage, labels) {
   if (labels === undefined) {
-    return NO_LABELS;
+    return baggage ?? NO_LABELS;
   }
-  const texts = [];
+  const texts = baggage ?? [];
   for (const key of Object.keys(labels)) {
     const value = labels[key];
     if (typeof value !== 'string') {
@@ -67,6 +79,20 @@ function collectLabels(labels) {
     texts.push(key, value);
   }
   return texts;
+}
+
+const NO_KEYS = Object.freeze({ resultCacheKey: '', globalCacheKeys: [] });
+
+function unitsOf(texts) {
+  return texts.reduce((units, one) => units + one.length, 0);
+}
+
+function unitsOfKeys({ resultCacheKey, globalCacheKeys }) {
+  return unitsOf(globalCacheKeys) + resultCacheKey.length;
+}
+
+function errorWith(code, message) {
+  return new ApertureError(codeNames.get(code) ?? 'UNKNOWN', message);
 }
 
 class Native {
@@ -78,15 +104,21 @@ class Native {
   #texts;
   #usualTexts;
   #textsEnd = 0;
+  #output;
 
   // Addresses, as BigInts because koffi takes those fastest.
   #handle;
   #call;
   #count;
+  #status;
   #error;
   #flowParams;
   #decision;
   #endResult;
+  #cacheKeys;
+  #cacheEntry;
+  #cacheKey;
+  #key;
   #completions;
 
   constructor() {
@@ -97,15 +129,21 @@ class Native {
     this.#view = this.#memory.view;
     this.#usualTexts = new Memory(koffi, TEXTS_SIZE);
     this.#texts = this.#usualTexts;
+    this.#output = new Memory(koffi, OUTPUT_SIZE);
 
     const addressOf = (name) => BigInt(this.#memory.address + layout[name]);
     this.#handle = addressOf('handle');
     this.#call = addressOf('call');
     this.#count = addressOf('count');
+    this.#status = addressOf('status');
     this.#error = addressOf('error');
     this.#flowParams = addressOf('flowParams');
     this.#decision = addressOf('decision');
     this.#endResult = addressOf('endResult');
+    this.#cacheKeys = addressOf('cacheKeys');
+    this.#cacheEntry = addressOf('cacheEntry');
+    this.#cacheKey = addressOf('cacheKey');
+    this.#key = addressOf('key');
     this.#completions = addressOf('completions');
 
     for (const [name, struct] of Object.entries({
@@ -115,6 +153,9 @@ class Native {
       decision,
       endResult: end_result,
       stats,
+      cacheKeys: cache_keys,
+      cacheEntry: cache_entry,
+      cacheKey: cache_key,
       completions: completion,
     })) {
       writeUint64(this.#view, layout[name] + struct.fields.struct_size.offset, struct.size);
@@ -125,12 +166,12 @@ class Native {
 
   /** The error of the call that was made last and returned this code. */
   lastError(code) {
-    return new ApertureError(codeNames.get(code) ?? 'UNKNOWN', this.#readMessage());
+    return errorWith(code, this.#readMessage());
   }
 
   /** An error for which there is no message but the code's description. */
   errorOf(code) {
-    return new ApertureError(codeNames.get(code) ?? 'UNKNOWN', this.#functions.aperture_error_description(code));
+    return errorWith(code, this.#functions.aperture_error_description(code));
   }
 
   #readMessage() {
@@ -141,11 +182,11 @@ class Native {
 
   // ---- Texts ----
 
-  /** Makes room for texts with this many UTF-16 units and for this many label structs before them. */
-  #reserveTexts(units, labelCount) {
-    const size = labelCount * label.size + units * MAX_BYTES_PER_UNIT;
+  /** Makes room for texts with this many UTF-16 units, and for structs of this size before them. */
+  #reserveTexts(units, structsSize) {
+    const size = structsSize + units * MAX_BYTES_PER_UNIT;
     this.#texts = size <= TEXTS_SIZE ? this.#usualTexts : new Memory(this.#koffi, size);
-    this.#textsEnd = labelCount * label.size;
+    this.#textsEnd = structsSize;
   }
 
   /** Gives back the memory of unusually large texts. */
@@ -162,6 +203,32 @@ class Native {
     return length;
   }
 
+  /** Writes an array of aperture_text into the room before the texts, and returns its address; 0 if there is none. */
+  #writeTexts(offset, values) {
+    for (let i = 0; i < values.length; i++) {
+      this.#writeText(this.#texts.view, offset + i * text.size, values[i]);
+    }
+    return values.length > 0 ? this.#texts.address + offset : 0;
+  }
+
+  // ---- Outputs ----
+
+  /** Calls a function that fills a buffer, once more with a larger one when that is too small. Returns what it wrote. */
+  #fill(call) {
+    let room = this.#output;
+    for (;;) {
+      const code = call(room.buffer, room.size);
+      const length = readUint64(this.#view, layout.count);
+      if (code === abi.Code.OK) {
+        return room.bytes.subarray(0, length);
+      }
+      if (code !== abi.Code.ERROR_BUFFER_TOO_SMALL) {
+        throw this.lastError(code);
+      }
+      room = new Memory(this.#koffi, length);
+    }
+  }
+
   // ---- Clients ----
 
   /** Makes a client; its handle is read with newHandle(). */
@@ -169,7 +236,7 @@ class Native {
     const { fields } = client_options;
     const view = this.#view;
     const { address, apiKey, caFile, serverName, userAgent } = options;
-    this.#reserveTexts([address, apiKey, caFile, serverName, userAgent].join('').length, 0);
+    this.#reserveTexts(unitsOf([address, apiKey, caFile, serverName, userAgent]), 0);
     const at = (field) => layout.clientOptions + field.offset;
     this.#writeText(view, at(fields.address), address);
     this.#writeText(view, at(fields.api_key), apiKey);
@@ -191,18 +258,22 @@ class Native {
     return code;
   }
 
-  /** The handle that newClient or startFlow has made. */
+  /** The handle that newClient, startFlow or lookUpCache has made. */
   newHandle() {
     return readUint64(this.#view, layout.handle);
   }
 
-  waitReady(client, timeoutNs, tag) {
-    return this.#functions.aperture_client_wait_ready_async(client, timeoutNs, tag, this.#call, this.#error);
+  /** The handle of the asynchronous call that was made last and is pending. */
+  newCall() {
+    return readUint64(this.#view, layout.call);
   }
 
-  /** Looks whether the client is ready, without waiting. */
-  checkReady(client) {
-    return this.#functions.aperture_client_wait_ready(client, 0, this.#error);
+  cancelCall(call) {
+    return this.#functions.aperture_call_cancel(call, null);
+  }
+
+  waitReady(client, timeoutNs, tag) {
+    return this.#functions.aperture_client_wait_ready_async(client, timeoutNs, tag, this.#call, this.#error);
   }
 
   closeClient(client, timeoutNs, tag) {
@@ -222,15 +293,21 @@ class Native {
   // ---- Flows ----
 
   /** Starts a flow. The handle is read with newHandle(), the decision with the methods below. */
-  startFlow(client, controlPoint, { labels, checkTimeoutNs, rampMode }, tag) {
+  startFlow(client, controlPoint, { labels, checkTimeoutNs, rampMode, cacheKeys }, tag) {
     if (typeof controlPoint !== 'string') {
       throw invalidArgument(`controlPoint must be a string, not ${describe(controlPoint)}`);
     }
     const view = this.#view;
     const { fields } = flow_params;
-    const texts = collectLabels(labels);
+    const texts = collectLabels(activeBaggage(), labels);
     const count = texts.length / 2;
-    this.#reserveTexts(texts.reduce((units, one) => units + one.length, controlPoint.length), count);
+    const labelsSize = count * label.size;
+    const units = unitsOf(texts) + controlPoint.length;
+    if (cacheKeys === null) {
+      this.#reserveTexts(units, labelsSize);
+    } else {
+      this.#reserveTexts(units + unitsOfKeys(cacheKeys), labelsSize + cacheKeys.globalCacheKeys.length * text.size);
+    }
 
     const length = this.#writeText(view, layout.flowParams + fields.control_point.offset, controlPoint);
     if (length !== controlPoint.length && hasLoneSurrogate(controlPoint)) {
@@ -244,12 +321,26 @@ class Native {
     writeUint64(view, layout.flowParams + fields.label_count.offset, count);
     writeUint64(view, layout.flowParams + fields.check_timeout_ns.offset, checkTimeoutNs);
     view.setInt32(layout.flowParams + fields.ramp_mode.offset, rampMode ? 1 : 0, true);
+    if (cacheKeys !== null) {
+      this.#writeFlowKeys(cacheKeys, labelsSize);
+    }
 
     const code = this.#functions.aperture_start_flow_async(
       client, this.#flowParams, tag, this.#handle, this.#decision, this.#call, this.#error,
     );
     this.#releaseTexts();
+    if (cacheKeys !== null) {
+      this.#writeFlowKeys(NO_KEYS, 0); // for the next flow
+    }
     return code;
+  }
+
+  #writeFlowKeys({ resultCacheKey, globalCacheKeys }, offset) {
+    const { fields } = flow_params;
+    this.#writeText(this.#view, layout.flowParams + fields.result_cache_key.offset, resultCacheKey);
+    const address = this.#writeTexts(offset, globalCacheKeys);
+    writeUint64(this.#view, layout.flowParams + fields.global_cache_keys.offset, address);
+    writeUint64(this.#view, layout.flowParams + fields.global_cache_key_count.offset, globalCacheKeys.length);
   }
 
   /** Reads the decision of a flow that came with a completion, for the methods below. */
@@ -286,6 +377,13 @@ class Native {
     return this.lastError(this.#view.getInt32(layout.error + error.fields.code.offset, true));
   }
 
+  /** The agent's whole answer about a flow, as JSON; empty if nothing was decided. */
+  flowCheckResponse(flow) {
+    const written = this.#fill((buffer, size) =>
+      this.#functions.aperture_flow_check_response(flow, buffer, size, this.#count, this.#error));
+    return written.utf8Slice();
+  }
+
   setFlowStatus(flow, status) {
     return this.#functions.aperture_flow_set_status(flow, status, this.#error);
   }
@@ -306,22 +404,95 @@ class Native {
 
   /** The agent's answer to the end of a flow, as JSON; empty if there is none. */
   flowEndResponse(flow) {
-    let room = this.#usualTexts;
-    for (;;) {
-      const code = this.#functions.aperture_flow_end_response(flow, room.buffer, room.size, this.#count, this.#error);
-      const length = readUint64(this.#view, layout.count);
-      if (code === abi.Code.OK) {
-        return room.bytes.utf8Slice(0, length);
-      }
-      if (code !== abi.Code.ERROR_BUFFER_TOO_SMALL) {
-        throw this.lastError(code);
-      }
-      room = new Memory(this.#koffi, length);
-    }
+    const written = this.#fill((buffer, size) =>
+      this.#functions.aperture_flow_end_response(flow, buffer, size, this.#count, this.#error));
+    return written.utf8Slice();
   }
 
   closeFlow(flow) {
     return this.#functions.aperture_flow_close(flow, null);
+  }
+
+  // ---- Caches ----
+
+  /** A copy of what a flow's caches had under a key, or null for a miss. Throws when neither is known. */
+  flowCacheValue(flow, scope, key) {
+    return this.#cacheValue(this.#functions.aperture_flow_cache_value, flow, scope, key);
+  }
+
+  /** The same from the answer of a look-up. */
+  answerCacheValue(answer, scope, key) {
+    return this.#cacheValue(this.#functions.aperture_cache_answer_value, answer, scope, key);
+  }
+
+  #cacheValue(read, handle, scope, key) {
+    this.#reserveTexts(key.length, 0);
+    this.#writeText(this.#view, layout.key, key);
+    try {
+      const value = this.#fill((buffer, size) =>
+        read(handle, scope, this.#key, this.#status, buffer, size, this.#count, this.#error));
+      return this.#view.getInt32(layout.status, true) === abi.LookupStatus.LOOKUP_HIT ? Buffer.from(value) : null;
+    } finally {
+      this.#releaseTexts();
+    }
+  }
+
+  /** Looks entries up. An answer that is there at once is read with newHandle(). */
+  lookUpCache(client, controlPoint, keys, timeoutNs, tag) {
+    const { fields } = cache_keys;
+    const at = (field) => layout.cacheKeys + field.offset;
+    const { resultCacheKey, globalCacheKeys } = keys;
+    this.#reserveTexts(controlPoint.length + unitsOfKeys(keys), globalCacheKeys.length * text.size);
+    this.#writeText(this.#view, at(fields.control_point), controlPoint);
+    this.#writeText(this.#view, at(fields.result_key), resultCacheKey);
+    writeUint64(this.#view, at(fields.global_keys), this.#writeTexts(0, globalCacheKeys));
+    writeUint64(this.#view, at(fields.global_key_count), globalCacheKeys.length);
+    writeUint64(this.#view, at(fields.timeout_ns), timeoutNs);
+    const code = this.#functions.aperture_cache_lookup_async(
+      client, this.#cacheKeys, tag, this.#handle, this.#call, this.#error,
+    );
+    this.#releaseTexts();
+    return code;
+  }
+
+  /** Stores a value, which is a string or bytes. */
+  setCache(client, controlPoint, { scope, key }, { value, ttlNs }, timeoutNs, tag) {
+    const { fields } = cache_entry;
+    const at = (field) => layout.cacheEntry + field.offset;
+    const bytes = typeof value === 'string' ? 0 : value.byteLength;
+    this.#reserveTexts(controlPoint.length + key.length + (bytes === 0 ? value.length : 0), bytes);
+    this.#writeText(this.#view, at(fields.control_point), controlPoint);
+    this.#writeText(this.#view, at(fields.key), key);
+    if (typeof value === 'string') {
+      this.#writeText(this.#view, at(fields.value), value);
+    } else {
+      this.#texts.bytes.set(value, 0);
+      writeUint64(this.#view, at(fields.value) + DATA, this.#texts.address);
+      writeUint64(this.#view, at(fields.value) + LENGTH, bytes);
+    }
+    writeUint64(this.#view, at(fields.ttl_ns), ttlNs);
+    writeUint64(this.#view, at(fields.timeout_ns), timeoutNs);
+    this.#view.setInt32(at(fields.scope), scope, true);
+    const code = this.#functions.aperture_cache_set_async(client, this.#cacheEntry, tag, this.#call, this.#error);
+    this.#releaseTexts();
+    return code;
+  }
+
+  deleteCache(client, controlPoint, { scope, key }, timeoutNs, tag) {
+    const { fields } = cache_key;
+    const at = (field) => layout.cacheKey + field.offset;
+    this.#reserveTexts(controlPoint.length + key.length, 0);
+    this.#writeText(this.#view, at(fields.control_point), controlPoint);
+    this.#writeText(this.#view, at(fields.key), key);
+    writeUint64(this.#view, at(fields.timeout_ns), timeoutNs);
+    this.#view.setInt32(at(fields.scope), scope, true);
+    const code = this.#functions.aperture_cache_delete_async(client, this.#cacheKey, tag, this.#call, this.#error);
+    this.#releaseTexts();
+    return code;
+  }
+
+  closeAnswer(answer) {
+    return this.#functions.aperture_cache_answer_close(answer, null);
   }
 
   // ---- Completions ----
@@ -347,15 +518,34 @@ class Native {
   }
 
   completionTag(index) {
-    return readUint64(this.#view, layout.completions + index * completion.size + completion.fields.tag.offset);
+    return this.#completionHandle(index, completion.fields.tag);
   }
 
-  completionCode(index) {
-    return this.#view.getInt32(layout.completions + index * completion.size + completion.fields.code.offset, true);
-  }
-
+  /** The flow that was started or ended, or 0. */
   completionFlow(index) {
-    return readUint64(this.#view, layout.completions + index * completion.size + completion.fields.flow.offset);
+    return this.#completionHandle(index, completion.fields.flow);
+  }
+
+  /** What a look-up in the cache found, or 0. */
+  completionAnswer(index) {
+    return this.#completionHandle(index, completion.fields.answer);
+  }
+
+  #completionHandle(index, { offset }) {
+    return readUint64(this.#view, layout.completions + index * completion.size + offset);
+  }
+
+  /** What went wrong with the call, or null. */
+  completionError(index) {
+    const { fields } = completion;
+    const start = layout.completions + index * completion.size;
+    const code = this.#view.getInt32(start + fields.code.offset, true);
+    if (code === abi.Code.OK) {
+      return null;
+    }
+    const message = start + fields.message.offset;
+    const length = this.#view.getUint32(start + fields.message_length.offset, true);
+    return errorWith(code, this.#memory.bytes.utf8Slice(message, message + length));
   }
 }
 

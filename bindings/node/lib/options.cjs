@@ -12,7 +12,22 @@ const CLIENT_OPTIONS = new Set([
   'maxPendingCalls',
 ]);
 
-const FLOW_PARAMS = new Set(['labels', 'rampMode', 'checkTimeoutMs', 'grpcCallOptions', 'tryConnect']);
+const FLOW_PARAMS = new Set([
+  'labels', 'rampMode', 'checkTimeoutMs', 'resultCacheKey', 'globalCacheKeys', 'signal', 'grpcCallOptions',
+  'tryConnect',
+]);
+
+const LOOKUP_KEYS = new Set(['resultCacheKey', 'globalCacheKeys']);
+
+const ENTRY_KEYS = new Set(['resultCacheKey', 'globalCacheKey']);
+
+const ENTRY = new Set(['value', 'ttl', 'ttlMs']);
+
+const DURATION = new Set(['seconds', 'nanos']);
+
+const CACHE_CALL_OPTIONS = new Set(['timeoutMs', 'deadline', 'signal']);
+
+const WAIT_OPTIONS = new Set(['signal']);
 
 const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHandlers']);
 
@@ -20,8 +35,6 @@ const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHa
 const UNSUPPORTED = {
   channelCredentials: 'objects of grpc-js cannot be used here; give insecure: true, or caFile and serverName',
   channelOptions: 'options of grpc-js cannot be used here; see caFile, serverName and userAgent',
-  resultCacheKey: 'caches are not supported by this version',
-  globalCacheKeys: 'caches are not supported by this version',
 };
 
 const MAX_INT32 = 2 ** 31 - 1;
@@ -45,6 +58,10 @@ function checkNames(what, object, known) {
 
 function hasLoneSurrogate(text) {
   return /\p{Surrogate}/u.test(text);
+}
+
+function isObject(value) {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
 }
 
 function readText(name, value) {
@@ -136,53 +153,56 @@ function readProcessOptions(options) {
   };
 }
 
-// The timeout of the check in nanoseconds; 0 means the library's default. A caller who writes 0 or an infinite
-// deadline means no deadline, which upstream has and an agent must never see: the longest one takes its place.
-function readCheckTimeout(params) {
-  const { checkTimeoutMs, grpcCallOptions } = params;
-  const deadline = readDeadline(grpcCallOptions);
-  if (checkTimeoutMs === undefined && deadline === undefined) {
+// The timeout of a call in nanoseconds; 0 means the library's default. A caller who writes 0 or an infinite deadline
+// means no deadline, which upstream has and an agent must never see: the longest one takes its place.
+function readTimeout(timeoutName, timeoutMs, deadlineName, givenDeadline) {
+  const deadline = readDeadline(deadlineName, givenDeadline);
+  if (timeoutMs === undefined && deadline === undefined) {
     return 0;
   }
-  if (checkTimeoutMs !== undefined && deadline !== undefined) {
-    throw invalidArgument('params.checkTimeoutMs and params.grpcCallOptions.deadline: give one of them');
+  if (timeoutMs !== undefined && deadline !== undefined) {
+    throw invalidArgument(`${timeoutName} and ${deadlineName}: give one of them`);
   }
-  if (checkTimeoutMs !== undefined) {
-    return nanoseconds('params.checkTimeoutMs', checkTimeoutMs) || abi.MAX_CHECK_TIMEOUT_NS;
+  if (timeoutMs !== undefined) {
+    return nanoseconds(timeoutName, timeoutMs) || abi.MAX_CHECK_TIMEOUT_NS;
   }
   const left = deadline - Date.now();
   if (!(left > 0)) {
     throw invalidArgument(
-      'params.grpcCallOptions.deadline must be a time in the future (milliseconds since 1970, or a Date); it is over ' +
-        'before the check begins. For params that are used again give checkTimeoutMs',
+      `${deadlineName} must be a time in the future (milliseconds since 1970, or a Date); it is over before the call ` +
+        `begins. For objects that are used again give ${timeoutName.split('.').at(-1)}`,
     );
   }
-  return nanoseconds('params.grpcCallOptions.deadline', left);
+  return nanoseconds(deadlineName, left);
 }
 
-const CALL_OPTIONS = new Set(['deadline']);
-
-function readDeadline(grpcCallOptions) {
-  if (grpcCallOptions === undefined || grpcCallOptions === null) {
-    return undefined;
-  }
-  if (typeof grpcCallOptions !== 'object') {
-    throw invalidArgument(`params.grpcCallOptions must be an object, not ${describe(grpcCallOptions)}`);
-  }
-  checkNames('params.grpcCallOptions', grpcCallOptions, CALL_OPTIONS);
-  const { deadline } = grpcCallOptions;
+function readDeadline(name, deadline) {
   if (deadline === undefined || typeof deadline === 'number') {
     return deadline;
   }
   if (deadline instanceof Date) {
     return deadline.getTime();
   }
-  throw invalidArgument(
-    `params.grpcCallOptions.deadline must be milliseconds since 1970 or a Date, not ${describe(deadline)}`,
-  );
+  throw invalidArgument(`${name} must be milliseconds since 1970 or a Date, not ${describe(deadline)}`);
 }
 
-const NO_PARAMS = Object.freeze({ labels: undefined, checkTimeoutNs: 0, rampMode: false });
+const CALL_OPTIONS = new Set(['deadline']);
+
+function readCheckTimeout({ checkTimeoutMs, grpcCallOptions }) {
+  let deadline;
+  if (grpcCallOptions !== undefined && grpcCallOptions !== null) {
+    if (typeof grpcCallOptions !== 'object') {
+      throw invalidArgument(`params.grpcCallOptions must be an object, not ${describe(grpcCallOptions)}`);
+    }
+    checkNames('params.grpcCallOptions', grpcCallOptions, CALL_OPTIONS);
+    deadline = grpcCallOptions.deadline;
+  }
+  return readTimeout('params.checkTimeoutMs', checkTimeoutMs, 'params.grpcCallOptions.deadline', deadline);
+}
+
+const NO_PARAMS = Object.freeze({
+  labels: undefined, checkTimeoutNs: 0, rampMode: false, cacheKeys: null, signal: undefined,
+});
 
 function readFlowParams(params) {
   if (params === undefined || params === null) {
@@ -196,7 +216,46 @@ function readFlowParams(params) {
     labels: readLabels(params.labels),
     checkTimeoutNs: readCheckTimeout(params),
     rampMode: readFlag('params.rampMode', params.rampMode, false),
+    cacheKeys: readCacheKeys('params', params),
+    signal: readSignal('params.signal', params.signal),
   };
+}
+
+// Any object that works as an AbortSignal will do: there are others than Node's.
+function readSignal(name, signal) {
+  if (signal === undefined || signal === null) {
+    return undefined;
+  }
+  if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    throw invalidArgument(`${name} must be an AbortSignal, not ${describe(signal)}`);
+  }
+  return signal;
+}
+
+// The keys to look up, or null when there are none.
+function readCacheKeys(what, { resultCacheKey, globalCacheKeys }) {
+  if (resultCacheKey === undefined && globalCacheKeys === undefined) {
+    return null;
+  }
+  const keys = {
+    resultCacheKey: readText(`${what}.resultCacheKey`, resultCacheKey),
+    globalCacheKeys: readTexts(`${what}.globalCacheKeys`, globalCacheKeys),
+  };
+  return keys.resultCacheKey === '' && keys.globalCacheKeys.length === 0 ? null : keys;
+}
+
+function readTexts(name, values = []) {
+  if (!Array.isArray(values)) {
+    throw invalidArgument(`${name} must be an array of strings, not ${describe(values)}`);
+  }
+  return Array.from(values, (value, i) => requireText(`${name}[${i}]`, value));
+}
+
+function requireText(name, value) {
+  if (value === undefined) {
+    throw invalidArgument(`${name} must be a string, not ${describe(value)}`);
+  }
+  return readText(name, value);
 }
 
 function readLabels(labels) {
@@ -209,6 +268,138 @@ function readLabels(labels) {
   return labels;
 }
 
+// ---- Caches ----
+
+const NO_KEYS = Object.freeze({ resultCacheKey: '', globalCacheKeys: Object.freeze([]) });
+
+function readLookupKeys(keys) {
+  if (!isObject(keys)) {
+    throw invalidArgument(`keys must be an object such as {resultCacheKey: '…'}, not ${describe(keys)}`);
+  }
+  checkNames('keys', keys, LOOKUP_KEYS);
+  return readCacheKeys('keys', keys) ?? NO_KEYS;
+}
+
+/** Reads which entry is meant: one of the result cache, or one of the global cache. */
+function readEntryKey(key) {
+  if (!isObject(key)) {
+    throw invalidArgument(
+      `key must be an object such as {resultCacheKey: '…'} or {globalCacheKey: '…'}, not ${describe(key)}`,
+    );
+  }
+  checkNames('key', key, ENTRY_KEYS);
+  const { resultCacheKey, globalCacheKey } = key;
+  if ((resultCacheKey === undefined) === (globalCacheKey === undefined)) {
+    throw invalidArgument('key.resultCacheKey and key.globalCacheKey: give one of them');
+  }
+  return resultCacheKey === undefined
+    ? { scope: abi.CacheScope.CACHE_GLOBAL, key: requireKey('key.globalCacheKey', globalCacheKey) }
+    : { scope: abi.CacheScope.CACHE_RESULT, key: requireKey('key.resultCacheKey', resultCacheKey) };
+}
+
+function requireKey(name, value) {
+  const key = requireText(name, value);
+  if (key === '') {
+    throw invalidArgument(`${name} must not be empty`);
+  }
+  return key;
+}
+
+function readEntry(entry) {
+  if (!isObject(entry)) {
+    throw invalidArgument(`entry must be an object such as {value: '…', ttl: {seconds: 60}}, not ${describe(entry)}`);
+  }
+  checkNames('entry', entry, ENTRY);
+  return { value: readValue(entry.value), ttlNs: readTimeToLive(entry) };
+}
+
+function readValue(value) {
+  let length;
+  if (typeof value === 'string') {
+    // A repaired value would be another one when it is read.
+    readText('entry.value', value);
+    length = value.length;
+  } else if (value instanceof Uint8Array) {
+    length = value.byteLength;
+  } else {
+    throw invalidArgument(`entry.value must be a Buffer, a Uint8Array or a string, not ${describe(value)}`);
+  }
+  // The library would say the same, but only after the value was copied.
+  if (length > abi.MAX_CACHE_VALUE_BYTES) {
+    throw invalidArgument(
+      `entry.value may have ${abi.MAX_CACHE_VALUE_BYTES} bytes with its key and control point, and has ${length}`,
+    );
+  }
+  return value;
+}
+
+const MAX_TTL_SECONDS = abi.MAX_CACHE_TTL_NS / 1e9;
+
+// The time to live in nanoseconds, exactly, and at most the longest that an agent knows.
+function readTimeToLive({ ttl, ttlMs }) {
+  if ((ttl === undefined) === (ttlMs === undefined)) {
+    throw invalidArgument('entry.ttl ({seconds, nanos}) and entry.ttlMs (milliseconds): give one of them');
+  }
+  if (ttlMs !== undefined) {
+    if (typeof ttlMs !== 'number' || !(ttlMs > 0)) {
+      const what = typeof ttlMs === 'number' ? ttlMs : describe(ttlMs);
+      throw invalidArgument(`entry.ttlMs must be more than 0 milliseconds, at most 7 days, not ${what}`);
+    }
+    return Math.min(Math.ceil(ttlMs * 1e6), abi.MAX_CACHE_TTL_NS);
+  }
+  if (!isObject(ttl)) {
+    throw invalidArgument(`entry.ttl must be an object such as {seconds: 60, nanos: 0}, not ${describe(ttl)}`);
+  }
+  checkNames('entry.ttl', ttl, DURATION);
+  const seconds = readWhole('entry.ttl.seconds', ttl.seconds, Number.MAX_SAFE_INTEGER);
+  const nanos = readWhole('entry.ttl.nanos', ttl.nanos, 999_999_999);
+  if (seconds === 0 && nanos === 0) {
+    throw invalidArgument('entry.ttl must be more than 0, at most 7 days');
+  }
+  return seconds >= MAX_TTL_SECONDS ? abi.MAX_CACHE_TTL_NS : seconds * 1e9 + nanos;
+}
+
+// Upstream's durations have numbers, or texts of digits where 64 bits may be needed.
+function readWhole(name, value, limit) {
+  if (value === undefined || value === null) {
+    return 0;
+  }
+  const number = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+  if (!Number.isInteger(number) || number < 0 || number > limit) {
+    const what = typeof value === 'number' ? value : describe(value);
+    throw invalidArgument(`${name} must be a whole number from 0 to ${limit}, not ${what}`);
+  }
+  return number;
+}
+
+const NO_CALL_OPTIONS = Object.freeze({ timeoutNs: 0, signal: undefined });
+
+function readCacheCallOptions(options) {
+  if (options === undefined || options === null) {
+    return NO_CALL_OPTIONS;
+  }
+  if (!isObject(options)) {
+    throw invalidArgument(`options must be an object such as {timeoutMs: 100}, not ${describe(options)}`);
+  }
+  checkNames('options', options, CACHE_CALL_OPTIONS);
+  return {
+    timeoutNs: readTimeout('options.timeoutMs', options.timeoutMs, 'options.deadline', options.deadline),
+    signal: readSignal('options.signal', options.signal),
+  };
+}
+
+function readWaitOptions(options) {
+  if (options === undefined || options === null) {
+    return NO_CALL_OPTIONS;
+  }
+  if (!isObject(options)) {
+    throw invalidArgument(`options must be an object such as {signal}, not ${describe(options)}`);
+  }
+  checkNames('options', options, WAIT_OPTIONS);
+  return { signal: readSignal('options.signal', options.signal) };
+}
+
 module.exports = {
-  describe, hasLoneSurrogate, nanoseconds, readClientOptions, readFlowParams, readProcessOptions,
+  describe, hasLoneSurrogate, nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey,
+  readFlowParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey, requireText,
 };

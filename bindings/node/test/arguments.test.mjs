@@ -69,13 +69,18 @@ for (const [what, controlPoint, params, message] of [
   ['a lone surrogate in the control point', LONE_SURROGATE, undefined, /controlPoint must be valid Unicode/],
   ['a string for params', 'checkout', 'gold', /params must be an object/],
   ['an unknown parameter', 'checkout', { ramp_mode: true }, /params\.ramp_mode.*rampMode/],
-  ['a cache key', 'checkout', { resultCacheKey: 'k' }, /resultCacheKey.*not supported/],
+  ['a number for a cache key', 'checkout', { resultCacheKey: 7 }, /params\.resultCacheKey must be a string/],
+  ['a lone surrogate in a cache key', 'checkout', { resultCacheKey: LONE_SURROGATE }, /resultCacheKey must be valid/],
+  ['a string for global cache keys', 'checkout', { globalCacheKeys: 'k' }, /globalCacheKeys must be an array/],
+  ['a number among the keys', 'checkout', { globalCacheKeys: ['k', 7] }, /globalCacheKeys\[1\] must be a string/],
+  ['an empty key among the keys', 'checkout', { globalCacheKeys: [''] }, /global cache keys.*empty/],
   ['a string for ramp mode', 'checkout', { rampMode: 'yes' }, /params\.rampMode must be true or false/],
   ['a negative timeout', 'checkout', { checkTimeoutMs: -1 }, /params\.checkTimeoutMs.*not -1/],
   ['a timeout that is no number', 'checkout', { checkTimeoutMs: NaN }, /params\.checkTimeoutMs.*not NaN/],
   ['a string for a timeout', 'checkout', { checkTimeoutMs: '200' }, /params\.checkTimeoutMs/],
   ['call options of grpc-js', 'checkout', { grpcCallOptions: { metadata: {} } }, /grpcCallOptions\.metadata/],
   ['a string for call options', 'checkout', { grpcCallOptions: 'x' }, /params\.grpcCallOptions must be an object/],
+  ['a controller for a signal', 'checkout', { signal: new AbortController() }, /params\.signal must be an AbortSignal/],
   ['an array for labels', 'checkout', { labels: ['gold'] }, /params\.labels must be an object/],
   ['a Map for labels', 'checkout', { labels: new Map([['tier', 'gold']]) }, /params\.labels must be an object/],
   ['a number for a label', 'checkout', { labels: { tier: 7 } }, /params\.labels\["tier"\] must be a string/],
@@ -170,6 +175,9 @@ test('bad timeouts of waiting and closing are refused', async (t) => {
     await assert.rejects(client.close(timeout), invalid(/timeoutMs/));
   }
   await assert.rejects(client.waitReady(), invalid(/timeoutMs/));
+  await assert.rejects(client.waitReady(5, { signal: 'now' }), invalid(/options\.signal must be an AbortSignal/));
+  await assert.rejects(client.waitReady(5, { timeout: 5 }), invalid(/options\.timeout.*signal/));
+  await assert.rejects(client.waitReady(5, new AbortController().signal), invalid(/options/));
   assert.equal(client.stats().flowsAccepted, 0, 'the client is still open');
 });
 

@@ -63,8 +63,10 @@ test('koffi lays the structs out in the same way', () => {
     u32: () => 'uint32_t',
     i64: () => 'int64_t',
     u64: () => 'uint64_t',
+    f64: () => 'double',
     char: (size) => koffi.array('char', size),
     text: () => built.text,
+    bytes: () => built.bytes,
   };
   const built = {};
   for (const [name, { size, fields }] of Object.entries(abi.structs)) {

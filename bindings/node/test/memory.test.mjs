@@ -142,6 +142,14 @@ const PATHS = {
      seen = flow.error();
      await flow.end();`,
   ],
+  'with caches': [
+    50_000,
+    `const flow = await local.startFlow('checkout', { labels, resultCacheKey: 'r', globalCacheKeys: ['g', 'h'] });
+     seen = flow.resultCache();
+     await flow.setResultCache({ value: large, ttlMs: 1 });
+     await local.cacheLookup('checkout', { globalCacheKeys: ['g'] });
+     await flow.end();`,
+  ],
   'asked of an agent, with tokens': [
     3_000,
     `const flow = await agent.startFlow('checkout', { labels, checkTimeoutMs: ${AMPLE_MS} });
@@ -159,6 +167,7 @@ test('resident memory is flat over a million flows, accepted, rejected and faili
     const down = new ApertureClient({ address: closedAddress, insecure: true });
     const agent = new ApertureClient({ address: agentAddress, insecure: true });
     const labels = { user_id: 'alice', tier: 'gold' };
+    const large = Buffer.alloc(1000);
     let seen;
     const paths = {${Object.entries(PATHS).map(([name, [count, work]]) => `
       ${JSON.stringify(name)}: async (share) => { for (let i = 0; i < ${count} * share; i++) { ${work} } },`).join('')}

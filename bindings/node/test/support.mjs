@@ -108,13 +108,47 @@ async function startServer(t, name, args) {
     const end = await Promise.race([ended.then(() => 'ended'), more]);
     assert.notEqual(end, 'ended', `${name} ended before it listened: ${output}`);
   }
-  return { address: ready.exec(output)[1], stop };
+  return {
+    address: ready.exec(output)[1],
+    stop,
+    // Writes a line and returns the next one that the server writes. One at a time.
+    async ask(line) {
+      const answers = () => output.split('\n').slice(0, -1);
+      const before = answers().length;
+      server.stdin.write(`${line}\n`);
+      while (answers().length === before) {
+        await once(server.stdout, 'data');
+      }
+      return answers()[before];
+    },
+  };
 }
 
-/** Starts the scripted agent. Its report() stops it and returns what it was asked. */
+/**
+ * Starts an agent that answers as its flags say. Its report() stops it and returns what it was asked; look() returns the
+ * same and lets it go on.
+ */
 export async function startFakeAgent(t, ...args) {
-  const { address, stop } = await startServer(t, 'fakeagent', args);
-  return { address, report: async () => JSON.parse((await stop()).trim().split('\n').at(-1)) };
+  const { address, stop, ask } = await startServer(t, 'fakeagent', ['--control', ...args]);
+  return {
+    address,
+    report: async () => JSON.parse((await stop()).trim().split('\n').at(-1)),
+    look: async () => JSON.parse(await ask('{"report":true}')).report,
+  };
+}
+
+/** Waits until a condition holds. It has no limit of its own: a file of tests that hangs is ended. */
+export async function until(condition) {
+  while (!(await condition())) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Starts a scripted agent whose calls are answered one after the other: see fakeagent.ParseScript. */
+export function startScriptedAgent(t, script, ...args) {
+  const file = path.join(temporaryDirectory(t), 'script.json');
+  fs.writeFileSync(file, JSON.stringify(script));
+  return startFakeAgent(t, '--script', file, ...args);
 }
 
 /** Starts aperture-local on a free port of loopback. */
@@ -153,7 +187,7 @@ export const IMPORTS = `
  * the library, unless that is said to be what the test is about.
  */
 export async function runProcess(
-  body, { env = {}, flags = [], args = [], openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
+  body, { env = {}, flags = [], args = [], cwd, openFiles, leavesHandles = false, hangMs = HANG_MS } = {},
 ) {
   const checks = leavesHandles ? [] : LEAVES_NO_HANDLE;
   let command = [process.execPath, ...checks, ...flags, '--input-type=module', '--eval', IMPORTS + body, ...args];
@@ -161,6 +195,7 @@ export async function runProcess(
     command = ['sh', '-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, ...command];
   }
   const child = spawn(command[0], command.slice(1), {
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: hangMs,

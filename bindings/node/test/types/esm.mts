@@ -1,8 +1,9 @@
 // Compiled, not run: how a TypeScript program uses the package, and what the declarations must refuse.
 
 import {
-  ApertureClient, ApertureError, EndResponse, Flow, FlowDecision, FlowStatus, RejectReason, configure,
-  type ApertureErrorCode, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
+  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
+  type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
   type ProcessOptions, type Stats,
 } from 'libaperture';
 
@@ -76,6 +77,10 @@ export async function checkTypes(client: ApertureClient): Promise<void> {
   same<ReturnType<typeof client.close>, Promise<void>>();
   await client.startFlow('checkout', { grpcCallOptions: { deadline: new Date() }, tryConnect: true });
   await client.startFlow('checkout', { grpcCallOptions: { deadline: Date.now() + 200 } });
+  const { signal } = new AbortController();
+  await client.startFlow('checkout', { signal });
+  await client.waitReady(5000, { signal: AbortSignal.timeout(100) });
+  await client.cacheDelete('checkout', { resultCacheKey: 'r' }, { signal });
   const status: FlowStatus = FlowStatus.OK;
   flow.setStatus(status);
 
@@ -93,4 +98,53 @@ export async function checkTypes(client: ApertureClient): Promise<void> {
   new Flow();
   // @ts-expect-error: the time is required
   await client.waitReady();
+}
+
+export async function checkCaches(client: ApertureClient): Promise<void> {
+  const flow = await client.startFlow('checkout', { resultCacheKey: 'r', globalCacheKeys: ['g'] as const });
+  const found: KeyLookupResponse = flow.resultCache();
+  if (found.getLookupStatus() === LookupStatus.Hit) {
+    console.log(found.getValue()?.toString('utf8'), flow.globalCache('g').getError()?.code === 'NO_ANSWER');
+  }
+  same<ReturnType<typeof found.getLookupStatus>, 'HIT' | 'MISS'>();
+  const entry: CacheEntry = { value: Buffer.from('v'), ttl: { seconds: '60', nanos: 0 } };
+  const options: CacheCallOptions = { deadline: Date.now() + 100 };
+  const stored: KeyUpsertResponse = await flow.setResultCache(entry, options);
+  const removed: KeyDeleteResponse = await flow.deleteResultCache({ timeoutMs: 100 });
+  console.log(stored.getError()?.message, removed.getError()?.message);
+  await flow.setGlobalCache('g', { value: new Uint8Array(3), ttlMs: 500 });
+  await flow.deleteGlobalCache('g');
+  const answer: CacheLookupResponse = await client.cacheLookup('checkout', { resultCacheKey: 'r' });
+  same<ReturnType<typeof answer.globalCache>, KeyLookupResponse>();
+  await client.cacheSet('checkout', { globalCacheKey: 'g' }, { value: 'v', ttlMs: 5 });
+  await client.cacheDelete('checkout', { resultCacheKey: 'r' }, options);
+
+  // @ts-expect-error: a value lives for some time
+  await flow.setResultCache({ value: 'v' });
+  // @ts-expect-error: one time to live
+  await flow.setResultCache({ value: 'v', ttlMs: 5, ttl: { seconds: 5 } });
+  // @ts-expect-error: one key
+  await client.cacheDelete('checkout', { resultCacheKey: 'r', globalCacheKey: 'g' });
+  // @ts-expect-error: responses are made by the calls
+  new KeyLookupResponse();
+}
+
+export function checkResponses(flow: Flow): void {
+  const response: CheckResponse | null = flow.checkResponse();
+  if (response?.decisionType === CheckResponse.DecisionType.REJECTED) {
+    const reason: CheckResponse.RejectReason = response.rejectReason;
+    console.log(reason === CheckResponse.RejectReason.RATE_LIMITED, response.waitTime?.seconds.toFixed());
+  }
+  for (const decision of response?.limiterDecisions ?? []) {
+    console.log(decision.rateLimiterInfo?.tokensInfo?.remaining.toFixed(), decision.concurrencyLimiterInfo?.requestId);
+  }
+  const labels: Readonly<Record<string, string>> | undefined = response?.telemetryFlowLabels;
+  const value: Buffer | undefined = response?.cacheLookupResponse?.resultCacheResponse?.value;
+  console.log(labels?.['user_id'], value?.length);
+  if (response !== null) {
+    // @ts-expect-error: it is the agent's
+    response.controlPoint = '';
+    // @ts-expect-error: it is the agent's
+    response.services.push('');
+  }
 }
