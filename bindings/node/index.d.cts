@@ -13,12 +13,41 @@ export interface ClientOptions {
   readonly insecure?: boolean | undefined;
   /** Path of a PEM file with the authorities to trust, instead of the system's. */
   readonly caFile?: string | undefined;
+  /** What caFile names, as text. */
+  readonly caPem?: string | undefined;
   /** Name that the agent's certificate must have, instead of the host of the address. */
   readonly serverName?: string | undefined;
+  /** Path of a PEM file with the certificate that the client shows to the agent; clientKeyFile belongs to it. */
+  readonly clientCertificateFile?: string | undefined;
+  /** Path of a PEM file with the key of clientCertificateFile, not encrypted. */
+  readonly clientKeyFile?: string | undefined;
+  /** What clientCertificateFile names, as text. */
+  readonly clientCertificatePem?: string | undefined;
+  /** What clientKeyFile names, as text. */
+  readonly clientKeyPem?: string | undefined;
+  /** TLS that trusts every certificate, and so protects from nobody who can take the agent's place; for tests. */
+  readonly skipVerify?: boolean | undefined;
+  /** How messages to the agent are compressed; `none` if left out. */
+  readonly compression?: 'none' | 'gzip' | undefined;
+  /** Sent as gRPC metadata with every call: at most 64 entries with 8,192 bytes together, in printable ASCII. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /**
+   * How long a connection with calls may be silent until the client pings it, in milliseconds, at least five minutes: an
+   * agent ends connections that are pinged more often. 0 or left out: no pings.
+   */
+  readonly keepaliveTimeMs?: number | undefined;
+  /** How long a ping may be unanswered until the connection is given up, in milliseconds. 0 or left out: 20,000. */
+  readonly keepaliveTimeoutMs?: number | undefined;
   /** Put in front of the library's own user agent. */
   readonly userAgent?: string | undefined;
   /** Whether a span is sent for each flow that ends; true if left out. */
   readonly telemetry?: boolean | undefined;
+  /** How many spans may wait to be sent; more are dropped, and counted. 0 or left out: 16,384. */
+  readonly telemetryQueue?: number | undefined;
+  /** How many spans are sent together at most. 0 or left out: 512. */
+  readonly telemetryBatch?: number | undefined;
+  /** How long a span waits at most until it is sent, in milliseconds. 0 or left out: 1,000. */
+  readonly telemetryIntervalMs?: number | undefined;
   /** How long giving back in-flight tokens may take, in milliseconds. 0 or left out: one second. */
   readonly flowEndTimeoutMs?: number | undefined;
   /** How many calls may be pending; a flow over it is decided at once as unreachable. 0 or left out: 65,536. */
@@ -464,6 +493,21 @@ export declare class Flow {
   end(): Promise<EndResponse>;
 }
 
+/** How a client's connection to its agent is. An engine in this process is always ready. */
+export declare const ConnectionState: {
+  /** There is no connection; one will be made at once. */
+  readonly Idle: 'IDLE';
+  /** A connection is being made. */
+  readonly Connecting: 'CONNECTING';
+  /** The agent can be asked. */
+  readonly Ready: 'READY';
+  /** The last attempt to connect failed; another one follows. */
+  readonly Failing: 'FAILING';
+  /** The client is closed, or is being closed. */
+  readonly Closed: 'CLOSED';
+};
+export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
+
 /** Counters of a client since it was made. */
 export interface Stats {
   /** Flows that were accepted. */
@@ -517,6 +561,13 @@ export declare class ApertureClient {
    */
   constructor(options: ClientOptions);
   /**
+   * Makes a client of what the environment says: `address` from APERTURE_AGENT_ADDRESS, `apiKey` from APERTURE_API_KEY,
+   * `insecure` from APERTURE_AGENT_INSECURE and `skipVerify` from APERTURE_AGENT_SKIP_VERIFY (true, false, 1 or 0). A
+   * variable that is empty counts as unset, and options that are given win.
+   * @throws {ApertureError} As the constructor; for a variable with another value the message names it.
+   */
+  static fromEnvironment(options?: Partial<ClientOptions>): ApertureClient;
+  /**
    * Asks whether a piece of work may run. An agent that is down, slow or answers with an error is no rejection of the
    * promise: the flow is then unreachable, and runs unless it is in ramp mode.
    *
@@ -543,6 +594,10 @@ export declare class ApertureClient {
   ): Promise<KeyUpsertResponse>;
   /** Removes an entry. Rejects as cacheLookup does. */
   cacheDelete(controlPoint: string, key: CacheKey, options?: CacheCallOptions): Promise<KeyDeleteResponse>;
+  /** How the connection to the agent is at this moment. */
+  state(): ConnectionState;
+  /** The same in numbers, which are those of connectivityState in `@grpc/grpc-js`; for programs written for upstream. */
+  getState(): 0 | 1 | 2 | 3 | 4;
   /** The counters of the client. */
   stats(): Stats;
   /**

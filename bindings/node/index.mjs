@@ -4,6 +4,6 @@
 import libaperture from './index.cjs';
 
 export const {
-  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
-  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
+  FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
 } = libaperture;

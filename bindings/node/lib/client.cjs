@@ -4,10 +4,10 @@ const abi = require('./abi.cjs');
 const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse, isCallersError } = require('./cache.cjs');
 const { Connection } = require('./connection.cjs');
 const { Flow } = require('./flow.cjs');
-const { camelCase } = require('./names.cjs');
+const { camelCase, stateNames } = require('./names.cjs');
 const {
   nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey, readFlowParams, readLookupKeys,
-  readWaitOptions, requireText,
+  readWaitOptions, requireText, withEnvironment,
 } = require('./options.cjs');
 
 // The names of the counters, and where they lie.
@@ -48,6 +48,11 @@ class ApertureClient {
   constructor(options) {
     this.#connection = new Connection(readClientOptions(options));
     abandoned.register(this, this.#connection);
+  }
+
+  /** Makes a client of what the environment says, and of the options that are given, which win. */
+  static fromEnvironment(options) {
+    return new this(withEnvironment(options, process.env));
   }
 
   /** Asks whether a piece of work may run. An agent that is down, slow or failing is no error: see Flow.error. */
@@ -145,6 +150,24 @@ class ApertureClient {
     const tag = calls.nextTag();
     const started = native.deleteCache(handle, controlPoint, where, timeoutNs, tag);
     return changed(native, calls, tag, signal, started, KeyDeleteResponse);
+  }
+
+  /** How the connection to the agent is at this moment. */
+  state() {
+    return stateNames.get(this.getState());
+  }
+
+  /** Upstream's form: the numbers of grpc-js's connectivityState, which are those of the library. */
+  getState() {
+    if (this.#connection.isClosed) {
+      return abi.ConnectionState.CONNECTION_CLOSED;
+    }
+    const { native, handle } = this.#connection;
+    const code = native.state(handle);
+    if (code !== abi.Code.OK) {
+      throw native.lastError(code);
+    }
+    return native.connectionState();
   }
 
   /** The counters of the client. */

@@ -2,6 +2,8 @@
 
 const abi = require('./abi.cjs');
 const { Calls } = require('./calls.cjs');
+const { ApertureError } = require('./errors.cjs');
+const { camelCase } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
 
 /** The native side of a client: what remains to be closed when nobody refers to the client any more. */
@@ -14,7 +16,9 @@ class Connection {
   constructor(options) {
     const code = this.native.newClient(options);
     if (code !== abi.Code.OK) {
-      throw this.native.lastError(code);
+      const { code: name, message } = this.native.lastError(code);
+      // The library names its own fields: its options.ca_pem is the caller's options.caPem.
+      throw new ApertureError(name, message.replace(/^options\.\w+/, camelCase));
     }
     this.handle = this.native.newHandle();
     this.calls = new Calls(this.native, this.handle);

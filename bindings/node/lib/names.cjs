@@ -40,6 +40,11 @@ const logLevels = new Map([
   ['error', abi.LogLevel.LOG_LEVEL_ERROR],
 ]);
 
+const compressions = new Map([
+  ['none', abi.Compression.COMPRESSION_NONE],
+  ['gzip', abi.Compression.COMPRESSION_GZIP],
+]);
+
 function namesByCode(enumeration, prefix) {
   return new Map(Object.entries(enumeration).map(([name, code]) => [code, name.replace(prefix, '')]));
 }
@@ -49,12 +54,24 @@ const codeNames = namesByCode(abi.Code, /^ERROR_/);
 
 const rejectReasonNames = namesByCode(abi.RejectReason, /^REJECT_REASON_/);
 
+/** How a client's connection to its agent is. */
+const ConnectionState = Object.freeze({
+  Idle: 'IDLE', Connecting: 'CONNECTING', Ready: 'READY', Failing: 'FAILING', Closed: 'CLOSED',
+});
+
+const stateNames = namesByCode(abi.ConnectionState, /^CONNECTION_/);
+
 /** Turns a name of the ABI or of the protocol into JavaScript's spelling: flows_accepted becomes flowsAccepted. */
 function camelCase(name) {
   return name.replace(/_([a-z])/g, (_match, letter) => letter.toUpperCase());
 }
 
+/** The other way round: flowsAccepted becomes flows_accepted. */
+function snakeCase(name) {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 module.exports = {
-  FlowDecision, FlowStatus, LookupStatus, RejectReason, camelCase, codeNames, decisionNames, logLevels, rejectReasonNames,
-  statusCodes,
+  ConnectionState, FlowDecision, FlowStatus, LookupStatus, RejectReason, camelCase, codeNames, compressions, decisionNames,
+  logLevels, rejectReasonNames, snakeCase, stateNames, statusCodes,
 };

@@ -13,7 +13,7 @@ const { activeBaggage } = require('./baggage.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { loadLibrary } = require('./library.cjs');
 const { Memory, readInt64, readUint64, writeUint64 } = require('./memory.cjs');
-const { codeNames } = require('./names.cjs');
+const { codeNames, snakeCase } = require('./names.cjs');
 const { describe, hasLoneSurrogate } = require('./options.cjs');
 
 const {
@@ -203,6 +203,17 @@ class Native {
     return length;
   }
 
+  /** Writes labels, given by key and value in turn, into the room before the texts; returns their address, or 0. */
+  #writeLabels(texts) {
+    const { view, address } = this.#texts;
+    const count = texts.length / 2;
+    for (let i = 0; i < count; i++) {
+      this.#writeText(view, i * label.size + LABEL_KEY, texts[2 * i]);
+      this.#writeText(view, i * label.size + LABEL_VALUE, texts[2 * i + 1]);
+    }
+    return count > 0 ? address : 0;
+  }
+
   /** Writes an array of aperture_text into the room before the texts, and returns its address; 0 if there is none. */
   #writeTexts(offset, values) {
     for (let i = 0; i < values.length; i++) {
@@ -235,17 +246,25 @@ class Native {
   newClient(options) {
     const { fields } = client_options;
     const view = this.#view;
-    const { address, apiKey, caFile, serverName, userAgent } = options;
-    this.#reserveTexts(unitsOf([address, apiKey, caFile, serverName, userAgent]), 0);
     const at = (field) => layout.clientOptions + field.offset;
-    this.#writeText(view, at(fields.address), address);
-    this.#writeText(view, at(fields.api_key), apiKey);
-    this.#writeText(view, at(fields.ca_file), caFile);
-    this.#writeText(view, at(fields.server_name), serverName);
-    this.#writeText(view, at(fields.user_agent), userAgent);
+    const { texts, metadata } = options;
+    const entries = metadata.length / 2;
+    this.#reserveTexts(unitsOf(Object.values(texts)) + unitsOf(metadata), entries * label.size);
+    for (const [name, value] of Object.entries(texts)) {
+      this.#writeText(view, at(fields[snakeCase(name)]), value);
+    }
+    writeUint64(view, at(fields.metadata), this.#writeLabels(metadata));
+    writeUint64(view, at(fields.metadata_count), entries);
+    writeUint64(view, at(fields.keepalive_time_ns), options.keepaliveTimeNs);
+    writeUint64(view, at(fields.keepalive_timeout_ns), options.keepaliveTimeoutNs);
+    writeUint64(view, at(fields.telemetry_queue), options.telemetryQueue);
+    writeUint64(view, at(fields.telemetry_batch), options.telemetryBatch);
+    writeUint64(view, at(fields.telemetry_interval_ns), options.telemetryIntervalNs);
     writeUint64(view, at(fields.flow_end_timeout_ns), options.flowEndTimeoutNs);
     writeUint64(view, at(fields.max_pending_calls), options.maxPendingCalls);
+    view.setInt32(at(fields.compression), options.compression, true);
     view.setInt32(at(fields.insecure), options.insecure ? 1 : 0, true);
+    view.setInt32(at(fields.skip_verify), options.skipVerify ? 1 : 0, true);
     view.setInt32(at(fields.telemetry_off), options.telemetry ? 0 : 1, true);
     if (!isMainThread) {
       // A worker can be terminated, and none of its code runs then: the library closes what it leaves. Where the process
@@ -278,6 +297,15 @@ class Native {
 
   closeClient(client, timeoutNs, tag) {
     return this.#functions.aperture_client_close_async(client, timeoutNs, tag, this.#call, this.#error);
+  }
+
+  /** Reads how the connection is, for connectionState(). */
+  state(client) {
+    return this.#functions.aperture_client_state(client, this.#status, this.#error);
+  }
+
+  connectionState() {
+    return this.#view.getInt32(layout.status, true);
   }
 
   stats(client) {
@@ -313,11 +341,7 @@ class Native {
     if (length !== controlPoint.length && hasLoneSurrogate(controlPoint)) {
       throw invalidArgument('controlPoint must be valid Unicode; it has a lone surrogate');
     }
-    for (let i = 0; i < count; i++) {
-      this.#writeText(this.#texts.view, i * label.size + LABEL_KEY, texts[2 * i]);
-      this.#writeText(this.#texts.view, i * label.size + LABEL_VALUE, texts[2 * i + 1]);
-    }
-    writeUint64(view, layout.flowParams + fields.labels.offset, count > 0 ? this.#texts.address : 0);
+    writeUint64(view, layout.flowParams + fields.labels.offset, this.#writeLabels(texts));
     writeUint64(view, layout.flowParams + fields.label_count.offset, count);
     writeUint64(view, layout.flowParams + fields.check_timeout_ns.offset, checkTimeoutNs);
     view.setInt32(layout.flowParams + fields.ramp_mode.offset, rampMode ? 1 : 0, true);

@@ -5,12 +5,22 @@
 
 const abi = require('./abi.cjs');
 const { invalidArgument } = require('./errors.cjs');
-const { logLevels } = require('./names.cjs');
+const { compressions, logLevels } = require('./names.cjs');
+
+// Options of a client that are texts.
+const CLIENT_TEXTS = [
+  'address', 'apiKey', 'caFile', 'caPem', 'serverName', 'clientCertificateFile', 'clientKeyFile', 'clientCertificatePem',
+  'clientKeyPem', 'userAgent',
+];
 
 const CLIENT_OPTIONS = new Set([
-  'address', 'apiKey', 'caFile', 'serverName', 'userAgent', 'insecure', 'telemetry', 'flowEndTimeoutMs',
-  'maxPendingCalls',
+  ...CLIENT_TEXTS, 'insecure', 'skipVerify', 'compression', 'metadata', 'keepaliveTimeMs', 'keepaliveTimeoutMs',
+  'telemetry', 'telemetryQueue', 'telemetryBatch', 'telemetryIntervalMs', 'flowEndTimeoutMs', 'maxPendingCalls',
 ]);
+
+// Where ApertureClient.fromEnvironment finds options.
+const TEXT_VARIABLES = { address: 'APERTURE_AGENT_ADDRESS', apiKey: 'APERTURE_API_KEY' };
+const FLAG_VARIABLES = { insecure: 'APERTURE_AGENT_INSECURE', skipVerify: 'APERTURE_AGENT_SKIP_VERIFY' };
 
 const FLOW_PARAMS = new Set([
   'labels', 'rampMode', 'checkTimeoutMs', 'resultCacheKey', 'globalCacheKeys', 'signal', 'grpcCallOptions',
@@ -33,8 +43,11 @@ const PROCESS_OPTIONS = new Set(['logFd', 'logLevel', 'maxProcs', 'leaveSignalHa
 
 // Names that programs written for @fluxninja/aperture-js may use, and what to do instead.
 const UNSUPPORTED = {
-  channelCredentials: 'objects of grpc-js cannot be used here; give insecure: true, or caFile and serverName',
-  channelOptions: 'options of grpc-js cannot be used here; see caFile, serverName and userAgent',
+  channelCredentials:
+    'objects of grpc-js cannot be used here; give insecure: true, or caFile and serverName, clientCertificateFile and ' +
+    'clientKeyFile, or skipVerify: true',
+  channelOptions:
+    'options of grpc-js cannot be used here; see serverName, userAgent, compression, keepaliveTimeMs and metadata',
 };
 
 const MAX_INT32 = 2 ** 31 - 1;
@@ -99,13 +112,14 @@ function readPositive(name, value) {
   return value;
 }
 
-function readLogLevel(name, value) {
-  const level = logLevels.get(value);
-  if (level === undefined) {
+// A word, which stands for a number of the library.
+function readWord(name, value, words) {
+  const number = words.get(value);
+  if (number === undefined) {
     const what = typeof value === 'string' ? JSON.stringify(value) : describe(value);
-    throw invalidArgument(`${name} must be one of ${[...logLevels.keys()].join(', ')}, not ${what}`);
+    throw invalidArgument(`${name} must be one of ${[...words.keys()].join(', ')}, not ${what}`);
   }
-  return level;
+  return number;
 }
 
 /** Turns a time in milliseconds into whole nanoseconds, rounded up, and at most the longest the library knows. */
@@ -118,36 +132,92 @@ function nanoseconds(name, milliseconds) {
 }
 
 function readClientOptions(options) {
-  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+  if (!isObject(options)) {
     throw invalidArgument(`options must be an object such as {address: 'host:port'}, not ${describe(options)}`);
   }
   checkNames('options', options, CLIENT_OPTIONS);
-  const { maxPendingCalls = 0, flowEndTimeoutMs = 0 } = options;
-  if (!Number.isSafeInteger(maxPendingCalls) || maxPendingCalls < 0) {
-    throw invalidArgument('options.maxPendingCalls must be a whole number, 0 or more');
-  }
+  const time = (name) => nanoseconds(`options.${name}`, options[name] === undefined ? 0 : options[name]);
+  const count = (name) => readCount(`options.${name}`, options[name]);
+  const { compression = 'none' } = options;
   return {
-    address: readText('options.address', options.address),
-    apiKey: readText('options.apiKey', options.apiKey),
-    caFile: readText('options.caFile', options.caFile),
-    serverName: readText('options.serverName', options.serverName),
-    userAgent: readText('options.userAgent', options.userAgent),
-    flowEndTimeoutNs: nanoseconds('options.flowEndTimeoutMs', flowEndTimeoutMs),
-    maxPendingCalls,
+    texts: Object.fromEntries(CLIENT_TEXTS.map((name) => [name, readText(`options.${name}`, options[name])])),
     insecure: readFlag('options.insecure', options.insecure, false),
+    skipVerify: readFlag('options.skipVerify', options.skipVerify, false),
+    compression: readWord('options.compression', compression, compressions),
+    metadata: readMetadata(options.metadata),
+    keepaliveTimeNs: time('keepaliveTimeMs'),
+    keepaliveTimeoutNs: time('keepaliveTimeoutMs'),
     telemetry: readFlag('options.telemetry', options.telemetry, true),
+    telemetryQueue: count('telemetryQueue'),
+    telemetryBatch: count('telemetryBatch'),
+    telemetryIntervalNs: time('telemetryIntervalMs'),
+    flowEndTimeoutNs: time('flowEndTimeoutMs'),
+    maxPendingCalls: count('maxPendingCalls'),
   };
 }
 
+function readCount(name, value = 0) {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    const what = typeof value === 'number' ? value : describe(value);
+    throw invalidArgument(`${name} must be a whole number, 0 or more, not ${what}`);
+  }
+  return value;
+}
+
+// The keys and values in turn. Neither is shown: one may have been taken for the other.
+function readMetadata(metadata = {}) {
+  if (!isObject(metadata) || metadata instanceof Map) {
+    throw invalidArgument(`options.metadata must be an object whose values are strings, not ${describe(metadata)}`);
+  }
+  return Object.entries(metadata).flatMap(([key, value], i) => {
+    if (typeof value !== 'string') {
+      throw invalidArgument(`options.metadata: entry ${i + 1} must be a string, not ${describe(value)}`);
+    }
+    return [key, value];
+  });
+}
+
+/** Adds what the environment says to the options that were given, which win. */
+function withEnvironment(options = {}, environment) {
+  if (!isObject(options)) {
+    throw invalidArgument(`options must be an object, not ${describe(options)}`);
+  }
+  const complete = { ...options };
+  const addFrom = (variables, read) => {
+    for (const [name, variable] of Object.entries(variables)) {
+      const text = environment[variable];
+      if (complete[name] === undefined && text !== undefined && text !== '') {
+        complete[name] = read(variable, text);
+      }
+    }
+  };
+  addFrom(TEXT_VARIABLES, (_variable, text) => text);
+  addFrom(FLAG_VARIABLES, readFlagVariable);
+  if (complete.address === undefined) {
+    throw invalidArgument(`${TEXT_VARIABLES.address} is not set, and there is no options.address`);
+  }
+  return complete;
+}
+
+function readFlagVariable(variable, text) {
+  if (text === 'true' || text === '1') {
+    return true;
+  }
+  if (text === 'false' || text === '0') {
+    return false;
+  }
+  throw invalidArgument(`${variable} must be true, false, 1 or 0`);
+}
+
 function readProcessOptions(options) {
-  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+  if (!isObject(options)) {
     throw invalidArgument(`options must be an object such as {logFd: 2}, not ${describe(options)}`);
   }
   checkNames('options', options, PROCESS_OPTIONS);
   const { logFd, logLevel = 'warning', maxProcs, leaveSignalHandlers } = options;
   return {
     logFd: readPositive('options.logFd', logFd),
-    logLevel: readLogLevel('options.logLevel', logLevel),
+    logLevel: readWord('options.logLevel', logLevel, logLevels),
     maxProcs: readPositive('options.maxProcs', maxProcs),
     leaveSignalHandlers: readFlag('options.leaveSignalHandlers', leaveSignalHandlers, false),
   };
@@ -208,7 +278,7 @@ function readFlowParams(params) {
   if (params === undefined || params === null) {
     return NO_PARAMS;
   }
-  if (typeof params !== 'object' || Array.isArray(params)) {
+  if (!isObject(params)) {
     throw invalidArgument(`params must be an object such as {labels: {…}}, not ${describe(params)}`);
   }
   checkNames('params', params, FLOW_PARAMS);
@@ -401,5 +471,5 @@ function readWaitOptions(options) {
 
 module.exports = {
   describe, hasLoneSurrogate, nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey,
-  readFlowParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey, requireText,
+  readFlowParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey, requireText, withEnvironment,
 };

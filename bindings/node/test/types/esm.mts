@@ -1,8 +1,8 @@
 // Compiled, not run: how a TypeScript program uses the package, and what the declarations must refuse.
 
 import {
-  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, EndResponse, Flow, FlowDecision, FlowStatus,
-  KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
+  ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
+  FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
   type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
   type ProcessOptions, type Stats,
 } from 'libaperture';
@@ -147,4 +147,21 @@ export function checkResponses(flow: Flow): void {
     // @ts-expect-error: it is the agent's
     response.services.push('');
   }
+}
+
+export function checkOptions(metadata: Record<string, string>): ApertureClient {
+  const client = ApertureClient.fromEnvironment({ compression: 'gzip', metadata, apiKey: undefined });
+  new ApertureClient({
+    address: 'agent:443', caPem: 'x', clientCertificatePem: 'x', clientKeyPem: 'x', skipVerify: false,
+    keepaliveTimeMs: 300_000, keepaliveTimeoutMs: 5000, telemetryQueue: 5, telemetryBatch: 5, telemetryIntervalMs: 5,
+  });
+  ApertureClient.fromEnvironment();
+  const state: ConnectionState = client.state();
+  same<typeof state, 'IDLE' | 'CONNECTING' | 'READY' | 'FAILING' | 'CLOSED'>();
+  console.log(state === ConnectionState.Ready, client.getState() === 2);
+  // @ts-expect-error: there is no such compression
+  ApertureClient.fromEnvironment({ compression: 'zstd' });
+  // @ts-expect-error: metadata are texts
+  ApertureClient.fromEnvironment({ metadata: { tenant: 5 } });
+  return client;
 }
