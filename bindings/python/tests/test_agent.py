@@ -9,6 +9,7 @@ from typing import Callable
 
 import pytest
 from conftest import Certificates
+from flows import ended
 from processes import DEADLINE, FakeAgent, Server
 
 from aperture_sdk.client import ApertureClient, FlowParams
@@ -109,7 +110,7 @@ def test_an_agent_that_is_down_refuses_flows_in_ramp_mode(closed_port: str) -> N
 def test_a_slow_agent_lets_flows_run_in_time(agent: StartAgent, connect: Connect, milliseconds: int) -> None:
     client = connect(agent("-hang"))
     flow = client.start_flow("checkout", FlowParams(check_timeout=timedelta(milliseconds=milliseconds)))
-    assert flow.should_run()
+    assert ended(flow).should_run()
     assert flow.unreachable_reason is UnreachableReason.TIMEOUT
     assert client.stats().unreachable_timeout == 1
     assert client.stats().calls_pending == 0
@@ -197,7 +198,7 @@ def test_close_ends_calls_that_wait(agent: StartAgent, connect: Connect) -> None
     def wait() -> None:
         try:
             flow = client.start_flow("checkout", FlowParams(check_timeout=timedelta(0)))
-            ends.append(flow.unreachable_reason)
+            ends.append(ended(flow).unreachable_reason)
         except ClosedError:  # the close came before the call
             ends.append(UnreachableReason.CLOSED)
 
@@ -232,10 +233,10 @@ def test_telemetry_can_be_off(agent: StartAgent, connect: Connect) -> None:
 def test_tls_and_an_api_key(agent: StartAgent, connect: Connect, certificates: Certificates) -> None:
     fake = agent("-tls-cert", certificates.server, "-tls-key", certificates.key, "-require-api-key", "the key")
     good = connect(fake, insecure=False, ca_file=certificates.ca, api_key="the key", server_name="localhost")
-    assert good.start_flow("checkout", FlowParams(check_timeout=LONG)).decision is FlowDecision.Accepted
+    assert ended(good.start_flow("checkout", FlowParams(check_timeout=LONG))).decision is FlowDecision.Accepted
     bad = connect(fake, insecure=False, ca_file=str(certificates.ca), api_key="another key")
     flow = bad.start_flow("checkout", FlowParams(check_timeout=LONG))
-    assert flow.unreachable_reason is UnreachableReason.MISCONFIGURED
+    assert ended(flow).unreachable_reason is UnreachableReason.MISCONFIGURED
     assert "another key" not in str(flow.error())
 
 
@@ -255,13 +256,13 @@ def test_an_agent_that_is_not_trusted_is_not_used(agent: StartAgent, certificate
         with ApertureClient.new_client(fake.address, **options) as client:
             assert "certificate" in why_not_ready(client)
             flow = client.start_flow("checkout")
-            assert flow.decision is FlowDecision.Unreachable
+            assert ended(flow).decision is FlowDecision.Unreachable
             assert flow.should_run()
 
 
 def test_a_unix_socket_reaches_an_agent(agent: StartAgent, connect: Connect, tmp_path: Path) -> None:
     client = connect(agent("-unix", tmp_path / "agent.sock"))
-    assert client.start_flow("checkout", FlowParams(check_timeout=LONG)).success
+    assert ended(client.start_flow("checkout", FlowParams(check_timeout=LONG))).success
 
 
 def exhaust(client: ApertureClient) -> None:
@@ -281,7 +282,7 @@ def test_aperture_local_decides_for_several_clients(policy_file: Callable[..., P
             client.wait_ready(DEADLINE)
         exhaust(clients[0])
         params = FlowParams(explicit_labels={"user_id": "alice"}, check_timeout=LONG)
-        assert not clients[1].start_flow("checkout", params).should_run()
+        assert not ended(clients[1].start_flow("checkout", params)).should_run()
         for client in clients:
             client.close()
 
@@ -298,4 +299,4 @@ def test_aperture_local_with_tls_and_an_api_key(
             exhaust(client)
         with ApertureClient.new_client(server.address, api_key="wrong", ca_file=certificates.ca) as client:
             flow = client.start_flow("checkout", FlowParams(check_timeout=LONG))
-            assert flow.unreachable_reason is UnreachableReason.MISCONFIGURED
+            assert ended(flow).unreachable_reason is UnreachableReason.MISCONFIGURED

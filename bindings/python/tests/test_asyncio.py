@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Callable, TypeVar
 
 import pytest
+from flows import ended
 from processes import DEADLINE, FakeAgent
 
 from aperture_sdk import _library
@@ -153,7 +154,9 @@ def test_every_use_of_a_pending_flow_waits(agent: StartAgent, connect: Connect) 
             (lambda flow: flow.end().get_error(), None),
         ]
         for use, expected in uses:
-            assert use(client.start_flow("checkout", FOREVER)) == expected
+            flow = client.start_flow("checkout", FOREVER)
+            assert use(flow) == expected
+            flow.end()
 
     run(main())
 
@@ -162,7 +165,7 @@ def test_a_flow_that_is_decided_in_process_needs_no_waiting(limited: ApertureCli
     async def main() -> None:
         before = descriptors()
         params = FlowParams(explicit_labels={"user_id": "alice"})
-        decisions = [(await limited.start_flow("checkout", params)).should_run() for _ in range(4)]
+        decisions = [ended(await limited.start_flow("checkout", params)).should_run() for _ in range(4)]
         assert decisions == [True, True, True, False]
         await limited.wait_ready(1)
         assert descriptors() == before
@@ -177,23 +180,23 @@ def test_asyncio_can_do_everything_with_a_flow(agent: StartAgent, connect: Conne
         return client.start_flow("checkout", FOREVER)
 
     async def main() -> None:
-        assert (await start()).success
-        assert (await asyncio.wait_for(start(), DEADLINE)).success
-        assert all(flow.success for flow in await asyncio.gather(*[start() for _ in range(50)]))
-        assert (await asyncio.shield(start())).success
-        assert (await asyncio.create_task(start())).success
-        assert (await asyncio.ensure_future(start())).success
+        assert ended(await start()).success
+        assert ended(await asyncio.wait_for(start(), DEADLINE)).success
+        assert all(ended(flow).success for flow in await asyncio.gather(*[start() for _ in range(50)]))
+        assert ended(await asyncio.shield(start())).success
+        assert ended(await asyncio.create_task(start())).success
+        assert ended(await asyncio.ensure_future(start())).success
         done, pending = await asyncio.wait([asyncio.create_task(start()) for _ in range(3)])
-        assert len(done) == 3
+        assert all(ended(task.result()).success for task in done)
         assert not pending
         for completed in asyncio.as_completed([start(), start()]):
-            assert (await completed).success
+            assert ended(await completed).success
         response = await asyncio.create_task((await start()).end())
         assert response.flow_end_response is not None
         if hasattr(asyncio, "TaskGroup"):
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(start()) for _ in range(3)]
-            assert all(task.result().success for task in tasks)
+            assert all(ended(task.result()).success for task in tasks)
 
     run(main())
 
@@ -427,7 +430,7 @@ def test_an_agent_that_is_down_lets_flows_run(closed_port: str) -> None:
             assert isinstance(flow.error(), UnreachableError)
             assert (await flow.end()).get_error() is None
             refused = await client.start_flow("checkout", FlowParams(ramp_mode=True))
-            assert not refused.should_run()
+            assert not ended(refused).should_run()
 
     run(main())
 
@@ -439,7 +442,7 @@ def test_more_calls_than_may_be_pending_fail_open_at_once(agent: StartAgent, con
         waiting = [asyncio.ensure_future(client.start_flow("checkout", FOREVER)) for _ in range(2)]
         flow = await client.start_flow("checkout", FOREVER)
         assert flow.should_run()
-        assert flow.unreachable_reason is UnreachableReason.OVERLOADED
+        assert ended(flow).unreachable_reason is UnreachableReason.OVERLOADED
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
@@ -527,9 +530,9 @@ def test_a_loop_looks_again_after_it_has_stopped_to_look(agent: StartAgent, conn
         assert flow.should_run()  # takes the completion; the task has not gone on yet
         reader._ready()  # a wake-up when nothing is pending in this loop
         assert reader.removed
-        assert (await client.start_flow("checkout", FOREVER)).success
+        assert ended(await client.start_flow("checkout", FOREVER)).success
         assert reader_of(client) is not reader
-        await waiting
+        ended(await waiting)
 
     run(main())
 
@@ -557,7 +560,7 @@ def test_an_interrupt_loses_no_completion_that_was_taken(
             flow.should_run()
         assert flow._call is not None
         assert flow._call.done
-        assert flow.should_run()
+        assert ended(flow).should_run()
 
         interrupts = 0
         flow = client.start_flow("checkout", FOREVER)
@@ -567,7 +570,7 @@ def test_an_interrupt_loses_no_completion_that_was_taken(
             reader_of(client)._ready()
         assert flow._call is not None
         assert flow._call.done
-        assert flow.should_run()
+        assert ended(flow).should_run()
 
     run(main())
 
@@ -661,7 +664,7 @@ async def _start(client: ApertureClient) -> Flow:
 
 
 async def _wait(flow: Flow) -> None:
-    await flow
+    ended(await flow)
 
 
 async def _end(client: ApertureClient) -> None:
@@ -680,7 +683,7 @@ def test_a_loop_that_stands_still_does_not_hold_up_another(agent: StartAgent, co
 
     async def main() -> None:
         for _ in range(10):
-            assert (await client.start_flow("checkout", FOREVER)).success
+            assert ended(await client.start_flow("checkout", FOREVER)).success
 
     run(main())
     still.run_until_complete(waiting)  # another loop took its completion, and passed it on
@@ -730,7 +733,7 @@ def test_no_descriptor_left_is_an_error_and_no_crash(agent: StartAgent, connect:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert raised.value.code is Code.ERROR_RESOURCE_EXHAUSTED
-        assert (await client.start_flow("checkout", FOREVER)).success
+        assert ended(await client.start_flow("checkout", FOREVER)).success
         while client.stats().calls_pending:
             await asyncio.sleep(0.01)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from flows import ended
 
 from aperture_sdk import _library
 from aperture_sdk.client import ApertureClient, FlowParams
@@ -117,7 +118,7 @@ def test_a_wrong_argument_of_a_flow_is_named(
     if isinstance(raised.value, ApertureError):
         assert isinstance(raised.value, InvalidArgumentError)
         assert raised.value.code is Code.ERROR_INVALID_ARGUMENT
-    assert open_client.start_flow("checkout").should_run()
+    assert ended(open_client.start_flow("checkout")).should_run()
 
 
 def test_the_value_of_a_label_is_in_no_message(open_client: ApertureClient) -> None:
@@ -128,18 +129,18 @@ def test_the_value_of_a_label_is_in_no_message(open_client: ApertureClient) -> N
 
 @pytest.mark.parametrize("timeout", [timedelta(0), timedelta(microseconds=1), timedelta.max])
 def test_any_other_timeout_works(open_client: ApertureClient, timeout: timedelta) -> None:
-    assert open_client.start_flow("x", FlowParams(check_timeout=timeout)).should_run()
+    assert ended(open_client.start_flow("x", FlowParams(check_timeout=timeout))).should_run()
 
 
 def test_ten_thousand_labels_work(limited: ApertureClient) -> None:
     labels = {f"label-{number}": "v" for number in range(10_000)}
     params = FlowParams(explicit_labels={**labels, "user_id": "alice"})
-    assert [limited.start_flow("checkout", params).should_run() for _ in range(4)] == [True, True, True, False]
+    assert [ended(limited.start_flow("checkout", params)).should_run() for _ in range(4)] == [True, True, True, False]
 
 
 def test_a_label_of_a_mebibyte_works(limited: ApertureClient) -> None:
     params = FlowParams(explicit_labels={"user_id": "ü" * (1 << 19)})
-    assert [limited.start_flow("checkout", params).should_run() for _ in range(4)] == [True, True, True, False]
+    assert [ended(limited.start_flow("checkout", params)).should_run() for _ in range(4)] == [True, True, True, False]
 
 
 def test_more_than_a_request_can_hold_is_refused_with_the_limit(open_client: ApertureClient) -> None:
@@ -191,7 +192,7 @@ def test_a_wrong_time_to_wait_is_named(
     if timeout is not None:
         with pytest.raises(error, match=message):
             open_client.close(timeout)
-    assert open_client.start_flow("x").should_run()
+    assert ended(open_client.start_flow("x")).should_run()
 
 
 @pytest.mark.parametrize("timeout", [0, 1, 0.5, 1e300, float("inf"), timedelta(0), timedelta.max])
@@ -212,7 +213,7 @@ def test_an_agent_that_is_down_is_not_ready(closed_port: str) -> None:
 def test_stale_and_invented_handles_are_refused(limited: ApertureClient, policy_file: Callable[..., Path]) -> None:
     library = _library.load()
     flow = limited.start_flow("checkout")
-    stale = flow._handle
+    stale = ended(flow)._handle
     del flow
     for handle in (0, 1, stale, stale + 1, limited._queue.client, 2**64 - 1):
         assert library.flow_set_status(handle, 0, None) == Code.ERROR_INVALID_HANDLE

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from flows import ended
 from processes import run_python
 
 import aperture_sdk
@@ -96,4 +97,4 @@ def test_a_descriptor_that_is_not_open_is_refused(open_client: ApertureClient) -
     os.close(writing)
     with pytest.raises(InvalidArgumentError, match=f"log_fd: {writing} is not an open file descriptor"):
         aperture_sdk.configure(log_fd=writing)
-    assert open_client.start_flow("checkout").should_run()
+    assert ended(open_client.start_flow("checkout")).should_run()

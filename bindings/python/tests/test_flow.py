@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import pytest
+from flows import ended
 
 from aperture_sdk.client import ApertureClient, FlowParams, Labels
 from aperture_sdk.errors import AlreadyEndedError, ClosedError
@@ -70,16 +71,16 @@ def test_a_rejected_flow_says_why_and_when_to_try_again(limited: ApertureClient)
 
 
 def test_each_label_value_has_its_own_limit(limited: ApertureClient) -> None:
-    assert not exhaust(limited, "alice").should_run()
-    assert start(limited, "bob").should_run()
-    assert start(limited, "żółć").should_run()
-    assert not exhaust(limited, "ż").should_run()
+    assert not ended(exhaust(limited, "alice")).should_run()
+    assert ended(start(limited, "bob")).should_run()
+    assert ended(start(limited, "żółć")).should_run()
+    assert not ended(exhaust(limited, "ż")).should_run()
 
 
 def test_params_may_be_left_out(limited: ApertureClient) -> None:
-    assert limited.start_flow("elsewhere").should_run()
-    assert limited.start_flow("elsewhere", None).should_run()
-    assert limited.start_flow("elsewhere", FlowParams()).should_run()
+    assert ended(limited.start_flow("elsewhere")).should_run()
+    assert ended(limited.start_flow("elsewhere", None)).should_run()
+    assert ended(limited.start_flow("elsewhere", FlowParams())).should_run()
 
 
 def test_labels_may_be_any_mapping(limited: ApertureClient) -> None:
@@ -94,7 +95,7 @@ def test_labels_may_be_any_mapping(limited: ApertureClient) -> None:
             return 1
 
     params = FlowParams(explicit_labels=OneLabel())
-    assert [limited.start_flow("checkout", params).should_run() for _ in range(4)] == [True, True, True, False]
+    assert [ended(limited.start_flow("checkout", params)).should_run() for _ in range(4)] == [True, True, True, False]
 
 
 def test_params_are_not_changed(limited: ApertureClient) -> None:
@@ -150,7 +151,7 @@ def test_a_flow_may_be_ended_inside_its_with_block(limited: ApertureClient, capl
 
 def test_a_flow_is_true_like_any_object(limited: ApertureClient) -> None:
     # Programs for the upstream package may say `if flow:`; whether to run is what should_run() tells.
-    assert exhaust(limited)
+    assert ended(exhaust(limited))
 
 
 def test_a_flow_outlives_its_client(policy_file: object) -> None:
@@ -202,7 +203,7 @@ def test_flows_in_a_cycle_give_their_handles_back(open_client: ApertureClient) -
     before = live()
     holder = Holder()
     holder.me = holder
-    holder.flow = open_client.start_flow("checkout")
+    holder.flow = ended(open_client.start_flow("checkout"))
     del holder
     gc.collect()
     assert live() == before
@@ -231,7 +232,7 @@ def test_a_call_inside_a_call_gets_memory_of_its_own(limited: ApertureClient) ->
         """Labels that start a flow while they are read, as a finalizer might."""
 
         def __getitem__(self, key: str) -> str:
-            assert start(limited, "nested").should_run()
+            assert ended(start(limited, "nested")).should_run()
             return "outer"
 
         def __iter__(self) -> Iterator[str]:
@@ -241,9 +242,9 @@ def test_a_call_inside_a_call_gets_memory_of_its_own(limited: ApertureClient) ->
             return 1
 
     params = FlowParams(explicit_labels=Nested())
-    assert [limited.start_flow("checkout", params).should_run() for _ in range(3)] == [True] * 3
-    assert not start(limited, "outer").should_run()
-    assert not start(limited, "nested").should_run()
+    assert [ended(limited.start_flow("checkout", params)).should_run() for _ in range(3)] == [True] * 3
+    assert not ended(start(limited, "outer")).should_run()
+    assert not ended(start(limited, "nested")).should_run()
 
 
 def test_outside_of_an_event_loop_await_is_complete(limited: ApertureClient) -> None:

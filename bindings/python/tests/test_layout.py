@@ -11,7 +11,7 @@ from processes import ROOT
 from aperture_sdk import _abi, _library
 from aperture_sdk._memory import _FLOW_PARAMS, _FLOW_PARAMS_SIZE, DECISION
 from aperture_sdk.cache import LookupStatus
-from aperture_sdk.client import Stats
+from aperture_sdk.client import ConnectionState, Stats
 from aperture_sdk.flow import FlowDecision, FlowStatus, RejectReason, UnreachableReason
 from aperture_sdk.process import LogLevel
 
@@ -76,6 +76,7 @@ def test_the_types_of_the_package_have_the_values_of_the_abi() -> None:
         (RejectReason, "REJECT_REASON_", "reject_reason"),
         (UnreachableReason, "UNREACHABLE_REASON_", "unreachable_reason"),
         (LogLevel, "LOG_LEVEL_", "log_level"),
+        (ConnectionState, "CONNECTION_", "connection_state"),
         (LookupStatus, "LOOKUP_", "lookup_status"),
     ):
         assert {prefix + value.name.upper(): value.value for value in mine} == LAYOUT["enums"][name]

@@ -118,10 +118,7 @@ class Call:
         try:
             yield from future
         except BaseException:  # also GeneratorExit, from a loop that was closed
-            with self._queue.condition:
-                unwanted = self._waiting == 1 and not self._joining and not self.done
-            if unwanted and self.cancellable:
-                self.cancel()
+            self.give_up(waiting=1)
             raise
         finally:
             with self._queue.condition:
@@ -178,6 +175,13 @@ class Call:
                 self.settle(Code.ERROR_CLOSED)
             elif not self.done:
                 condition.wait(SLICE_NS / 1e9)
+
+    def give_up(self, waiting: int) -> None:
+        """Cancel the call if only so many tasks wait, and no thread: then nobody wants it any more."""
+        with self._queue.condition:
+            unwanted = self._waiting == waiting and not self._joining and not self.done
+        if unwanted and self.cancellable:
+            self.cancel()
 
     def cancel(self) -> None:
         """End the call early, at the agent too. The completion still comes, without a flow."""
@@ -555,6 +559,9 @@ class Outcome(Coroutine[Any, Any, _Result], Generic[_Result]):
 
     def throw(self, *error: Any) -> Any:
         """Raise an exception in the task that runs this as a coroutine."""
+        call = self._call
+        if call is not None and asyncio.current_task() not in (self._steps or {}) and not call.of_parent():
+            call.give_up(waiting=0)  # the task was cancelled before its first step
         return self._step(lambda steps: steps.throw(*error))
 
     def close(self) -> None:

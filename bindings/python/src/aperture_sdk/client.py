@@ -17,6 +17,7 @@ engine of its own, at the first use.
 
 import atexit
 import ctypes
+import enum
 import logging
 import os
 import sys
@@ -49,7 +50,7 @@ from ._fork import ForkSafeLock
 from ._memory import encode_flow
 from .flow import Flow
 
-__all__ = ["ApertureClient", "FlowParams", "Labels", "Operation", "Stats"]
+__all__ = ["ApertureClient", "ConnectionState", "FlowParams", "Labels", "Operation", "Stats"]
 
 Labels = dict[str, str]
 
@@ -83,6 +84,16 @@ class FlowParams:
     ramp_mode: bool = False
     result_cache_key: Optional[str] = None
     global_cache_keys: Optional[Collection[str]] = None
+
+
+class ConnectionState(enum.Enum):
+    """How the connection to the agent is. An engine in this process is always ready."""
+
+    IDLE = 0  # there is none; one will be made at once
+    CONNECTING = 1  # it is being made
+    READY = 2  # the agent can be asked
+    FAILING = 3  # the last attempt to connect failed; another one follows
+    CLOSED = 4  # the client is closed, or is being closed
 
 
 class Stats(NamedTuple):
@@ -471,6 +482,24 @@ class ApertureClient:
         """Remove an entry from one of the agent's caches. It takes one key, and waits and raises, as cache_set does."""
         scope, key = cache.one_key(result_cache_key, global_cache_key)
         return cache.delete(self, control_point, scope, key, timeout)
+
+    def state(self) -> ConnectionState:
+        """Say how the connection to the agent is at this moment. It never waits; wait_ready does."""
+        if self._closed or self._closing is not None:
+            return ConnectionState.CLOSED
+        queue = self._queue
+        state = ctypes.c_int32()
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        code = self._library.client_state(queue.client, ctypes.byref(state), ctypes.byref(error))
+        if code == FORKED:
+            self._reconnect(queue)
+            return self.state()
+        if code == OK:
+            return ConnectionState(state.value)
+        failure = self._failure(code, error)
+        if isinstance(failure, errors.ClosedError):  # meanwhile
+            return ConnectionState.CLOSED
+        raise failure
 
     def stats(self) -> Stats:
         """Return the counters of this client."""

@@ -6,6 +6,7 @@ import enum
 import json
 import logging
 import sys
+import warnings
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -84,7 +85,8 @@ class Flow(Outcome["Flow"]):
     decision without blocking the loop. Without an await, the first use waits for it.
 
     End every flow, whether it runs or not: call end(), or use the flow in a with or async with block, which also sets
-    the status Error when an exception leaves it. Its methods may be called in any thread.
+    the status Error when an exception leaves it. One that nobody ended is ended when it is collected, as failed, with
+    a ResourceWarning. Its methods may be called in any thread.
 
     A flow belongs to the process that started it. In a forked child its decision can still be read, and the rest is a
     ForkedError: its parent ends it.
@@ -127,11 +129,18 @@ class Flow(Outcome["Flow"]):
         # The fields of aperture_decision.
         self._details: tuple[int, ...] = DECISION.unpack_from(decision) if call is None else ()
 
-    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+    def __del__(
+        self,
+        finalizing: Callable[[], bool] = sys.is_finalizing,
+        warn: Callable[..., None] = warnings.warn,
+    ) -> None:
         if finalizing():
             return
         if self._handle:
+            # The library ends it, as failed, if nobody did.
             self._queue.library.flow_close(self._handle, None)
+            if not self._ended and not self._queue.of_parent():
+                warn(f"{self!r} was never ended", ResourceWarning, source=self)
         elif self._call is not None and not self._call.done:
             self._call.cancel()
 
