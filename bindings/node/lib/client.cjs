@@ -15,8 +15,11 @@ const counters = Object.keys(abi.structs.stats.fields)
   .filter((field) => field !== 'struct_size')
   .map((field) => [camelCase(field), field]);
 
-// Clients that nobody closed. A failure has nobody to go to.
-const abandoned = new FinalizationRegistry((connection) => connection.close(0).catch(() => {}));
+// Clients that nobody closed. Flows that nobody ended become garbage together with them: the close leaves the library the
+// time to give back what those hold. A failure has nobody to go to.
+const abandoned = new FinalizationRegistry((connection) => {
+  setTimeout(() => connection.close(0).catch(() => {}), abi.DEFAULT_FLOW_END_TIMEOUT_NS / 1e6).unref();
+});
 
 // Throws the reason of a signal that is aborted already: nothing is asked then.
 function refuseAborted(signal) {

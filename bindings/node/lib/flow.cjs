@@ -10,8 +10,8 @@ const { describe, readCacheCallOptions, readEntry, requireKey, requireText } = r
 
 const NS_PER_SECOND = 1e9;
 
-// Flows that nobody ended: when the object is gone its handle is closed. The handle of a flow that was ended is closed
-// at once, so that memory does not wait for the garbage collector.
+// Flows that nobody ended: when the object is gone its handle is closed, and the library ends the flow with the status
+// Error. The handle of a flow that was ended is closed at once, so that memory does not wait for the garbage collector.
 const abandoned = new FinalizationRegistry((handle) => openNative().closeFlow(handle));
 
 /** What ending a flow did. */

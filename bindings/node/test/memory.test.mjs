@@ -1,9 +1,13 @@
 // What is not closed by hand is closed by the garbage collector, and what is closed by hand does not wait for it.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 
-import { AMPLE_MS, HANG_MS, closedAddress, policyFile, runModule, startFakeAgent } from './support.mjs';
+import {
+  AMPLE_MS, HANG_MS, closedAddress, policyFile, runModule, startFakeAgent, temporaryDirectory, until,
+} from './support.mjs';
 
 // Collects garbage until a condition holds; fails after ten seconds.
 const PRELUDE = `
@@ -38,6 +42,56 @@ test('flows that nobody ends are released', async () => {
     { flags },
   );
   assert.equal(output, 'true\ntrue\n0\n');
+});
+
+for (const [what, drop] of Object.entries({
+  'that nobody ends': 'await client.startFlow(...args);',
+  'whose promise nobody awaits': 'client.startFlow(...args);',
+})) {
+  test(`flows ${what} are ended with the status Error, give back their tokens and are counted`, async (t) => {
+    const agent = await startFakeAgent(t, '--in-flight', '1');
+    const mayClose = path.join(temporaryDirectory(t), 'tokens-are-back');
+    const running = runModule(
+      `${PRELUDE}
+      import { existsSync } from 'node:fs';
+      const client = new ApertureClient({ address: process.argv[1], insecure: true });
+      await client.waitReady(${AMPLE_MS});
+      const args = ['checkout', { checkTimeoutMs: ${AMPLE_MS} }];
+      for (let i = 0; i < 20; i++) { ${drop} }
+      const ended = await client.startFlow(...args);
+      await ended.end();
+      console.log(await collectUntil(() => client.stats().flowsNeverEnded === 20));
+      console.log(await collectUntil(() => client.stats().spansExported === 21), client.stats().flowsEnded, liveHandles());
+      console.log(await collectUntil(() => existsSync(process.argv[2])));
+      await client.close();
+      `,
+      { flags, args: [agent.address, mayClose] },
+    );
+    await Promise.race([running, until(async () => (await agent.look()).flow_end_count === 21)]);
+    fs.writeFileSync(mayClose, '');
+    const output = await running;
+    assert.equal(output, 'true\ntrue 21 1\ntrue\n');
+    const { flow_ends: ends, spans } = await agent.report();
+    assert.equal(new Set(ends.flatMap((end) => end.request_ids)).size, 21);
+    const statuses = spans.map((span) => span.attributes['aperture.flow.status']);
+    assert.deepEqual(statuses.sort(), [...Array(20).fill('Error'), 'OK']);
+  });
+}
+
+test('a flow gives back its tokens when its client becomes garbage with it', async (t) => {
+  const agent = await startFakeAgent(t, '--in-flight', '1');
+  const output = await runModule(
+    `${PRELUDE}
+    await new ApertureClient({ address: process.argv[1], insecure: true })
+      .startFlow('checkout', { checkTimeoutMs: ${AMPLE_MS} });
+    console.log(await collectUntil(() => liveHandles() === 0));
+    `,
+    { flags, args: [agent.address] },
+  );
+  assert.equal(output, 'true\n');
+  const { flow_ends: ends, spans } = await agent.report();
+  assert.equal(ends.length, 1);
+  assert.equal(spans[0].attributes['aperture.flow.status'], 'Error');
 });
 
 test('a flow that was ended is released at once', async () => {
