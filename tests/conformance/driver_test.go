@@ -62,12 +62,13 @@ func start(command []string) (*process, error) {
 		}
 		return strings.ToLower(variable)
 	})
-	if strings.Contains(name, "/") {
+	if strings.Contains(name, "/") && !filepath.IsAbs(name) {
 		name = filepath.Join(root, name)
 	}
 	p := &process{command: exec.Command(name, command[1:]...), answers: make(chan string), errors: &lockedBuffer{}}
 	p.command.Dir = root
-	p.command.Env = append(os.Environ(), "APERTURE_LIBRARY="+filepath.Join(root, "build/libaperture.so"))
+	p.command.Env = append(os.Environ(), "APERTURE_LIBRARY="+filepath.Join(root, "build/libaperture.so"),
+		"PYTHONPATH="+filepath.Join(root, "bindings/python/src"))
 	p.command.Stderr = p.errors
 	if p.input, err = p.command.StdinPipe(); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,9 @@ type absent struct{}
 type matcher struct {
 	// texts compares everything as text, for answers of drivers, which have nothing else.
 	texts bool
+	// defaults takes a member that has the default of its type as one that is not there: some languages have no other
+	// form for a field that is unset.
+	defaults bool
 }
 
 // match returns what is wrong, one line each, with the path to it; nothing when got is as expected.
@@ -37,7 +41,7 @@ func (m matcher) match(path string, want, got any) []string {
 		return m.matchList(path, list, got)
 	}
 	if want == nil {
-		if got == (absent{}) || got == nil {
+		if got == nil || got == (absent{}) || m.defaults && isDefault(got) {
 			return nil
 		}
 		return wrong(path, "nothing", got)
@@ -137,10 +141,15 @@ func (m matcher) matchSpecial(path, name string, argument, got any) []string {
 			}
 			return problems
 		}
-	case "$json": // a text that is JSON
+	case "$message": // a text that is the JSON of a message, in which some languages write fields that are unset
 		var value any
 		if isText && decode([]byte(text), &value) == nil {
-			return matcher{}.match(path, argument, value)
+			return matcher{defaults: true}.match(path, argument, value)
+		}
+	case "$time":
+		want, isTime := nanosecondsOf(argument)
+		if number, ok := nanosecondsOf(got); ok && isTime && number == want {
+			return nil
 		}
 	}
 	return wrong(path, as, got)
@@ -156,6 +165,34 @@ func inRange(limits, got any) bool {
 	low, lowErr := json.Number(fmt.Sprint(list[0])).Float64()
 	high, highErr := json.Number(fmt.Sprint(list[1])).Float64()
 	return err == nil && lowErr == nil && highErr == nil && low <= number && number <= high
+}
+
+// isDefault says whether a value is what a field of its type is when it is unset.
+func isDefault(value any) bool {
+	switch value := value.(type) {
+	case []any:
+		return len(value) == 0
+	case map[string]any:
+		return len(value) == 0
+	}
+	return slices.Contains([]any{"", false, json.Number("0"), json.Number("0.0")}, value)
+}
+
+// nanosecondsOf returns what a time means, or how long a duration lasts: both as a text, or as seconds and nanoseconds.
+func nanosecondsOf(value any) (nanoseconds int64, ok bool) {
+	switch value := value.(type) {
+	case string:
+		if duration, err := time.ParseDuration(value); err == nil {
+			return int64(duration), true
+		}
+		moment, err := time.Parse(time.RFC3339Nano, value)
+		return moment.UnixNano(), err == nil
+	case map[string]any:
+		seconds, secondsErr := json.Number(fmt.Sprint(value["seconds"])).Int64()
+		nanos, nanosErr := json.Number(fmt.Sprint(value["nanos"])).Int64()
+		return seconds*int64(time.Second) + nanos, secondsErr == nil && nanosErr == nil
+	}
+	return 0, false
 }
 
 // unescape returns the bytes that a text stands for, with %FF for those that JSON has no text for.
@@ -186,37 +223,45 @@ func decode(text []byte, value any) error {
 }
 
 func TestMatcher(t *testing.T) {
-	got := `{"text":"a rejection","number":7,"double":7.0,"list":[1,2],"object":{"a":"1","b":"2"},"null":null,"json":"{\"n\":1}"}`
+	got := `{"text":"a rejection","number":7,"double":7.0,"list":[1,2],"object":{"a":"1","b":"2"},"null":null,
+		"wait":"1.050s","span":{"seconds":1,"nanos":50000000},"moment":"2024-01-02T03:04:05.500Z",
+		"message":"{\"n\":1,\"zero\":0,\"empty\":\"\",\"none\":[]}"}`
 	for want, problem := range map[string]string{
-		`{"text":"a rejection","number":7}`:      "",
-		`{"text":"another"}`:                     `.text is "a rejection"; want "another"`,
-		`{"number":7.0}`:                         `.number is 7; want 7.0`,
-		`{"number":"7"}`:                         `.number is 7; want "7"`,
-		`{"missing":null,"null":null}`:           "",
-		`{"text":null}`:                          `.text is "a rejection"; want nothing`,
-		`{"missing":"here"}`:                     `.missing is not there; want "here"`,
-		`{"list":[1,2]}`:                         "",
-		`{"list":[1]}`:                           `.list is [1,2]; want a list of 1`,
-		`{"list":[1,3]}`:                         `.list[1] is 2; want 3`,
-		`{"object":{"a":"1"}}`:                   "",
-		`{"object":{"$exactly":{"a":"1"}}}`:      `.object.b is "2"; want nothing`,
-		`{"text":{"$contains":"reject"}}`:        "",
-		`{"text":{"$contains":"accept"}}`:        `.text is "a rejection"; want $contains "accept"`,
-		`{"text":{"$lacks":"accept"}}`:           "",
-		`{"text":{"$lacks":"reject"}}`:           `.text is "a rejection"; want $lacks "reject"`,
-		`{"missing":{"$lacks":"reject"}}`:        `.missing is not there; want $lacks "reject"`,
-		`{"number":{"$range":[7,8]}}`:            "",
-		`{"number":{"$range":[8,9]}}`:            `.number is 7; want $range [8,9]`,
-		`{"text":{"$range":[8,9]}}`:              `.text is "a rejection"; want $range [8,9]`,
-		`{"number":{"$any":true}}`:               "",
-		`{"missing":{"$any":true}}`:              `.missing is not there; want $any true`,
-		`{"number":{"$one_of":[6,7]}}`:           "",
-		`{"number":{"$one_of":[6,8]}}`:           `.number is 7; want $one_of [6,8]`,
-		`{"text":{"$bytes":"a%20rejection"}}`:    "",
-		`{"text":{"$bytes":"a%FFrejection"}}`:    `.text is "a rejection"; want $bytes "a%FFrejection"`,
-		`{"json":{"$json":{"n":1}}}`:             "",
-		`{"json":{"$json":{"n":2}}}`:             `.json.n is 1; want 2`,
-		`{"text":{"$json":{"n":2}}}`:             `.text is "a rejection"; want $json {"n":2}`,
+		`{"text":"a rejection","number":7}`:   "",
+		`{"text":"another"}`:                  `.text is "a rejection"; want "another"`,
+		`{"number":7.0}`:                      `.number is 7; want 7.0`,
+		`{"number":"7"}`:                      `.number is 7; want "7"`,
+		`{"missing":null,"null":null}`:        "",
+		`{"text":null}`:                       `.text is "a rejection"; want nothing`,
+		`{"missing":"here"}`:                  `.missing is not there; want "here"`,
+		`{"list":[1,2]}`:                      "",
+		`{"list":[1]}`:                        `.list is [1,2]; want a list of 1`,
+		`{"list":[1,3]}`:                      `.list[1] is 2; want 3`,
+		`{"object":{"a":"1"}}`:                "",
+		`{"object":{"$exactly":{"a":"1"}}}`:   `.object.b is "2"; want nothing`,
+		`{"text":{"$contains":"reject"}}`:     "",
+		`{"text":{"$contains":"accept"}}`:     `.text is "a rejection"; want $contains "accept"`,
+		`{"text":{"$lacks":"accept"}}`:        "",
+		`{"text":{"$lacks":"reject"}}`:        `.text is "a rejection"; want $lacks "reject"`,
+		`{"missing":{"$lacks":"reject"}}`:     `.missing is not there; want $lacks "reject"`,
+		`{"number":{"$range":[7,8]}}`:         "",
+		`{"number":{"$range":[8,9]}}`:         `.number is 7; want $range [8,9]`,
+		`{"text":{"$range":[8,9]}}`:           `.text is "a rejection"; want $range [8,9]`,
+		`{"number":{"$any":true}}`:            "",
+		`{"missing":{"$any":true}}`:           `.missing is not there; want $any true`,
+		`{"number":{"$one_of":[6,7]}}`:        "",
+		`{"number":{"$one_of":[6,8]}}`:        `.number is 7; want $one_of [6,8]`,
+		`{"text":{"$bytes":"a%20rejection"}}`: "",
+		`{"text":{"$bytes":"a%FFrejection"}}`: `.text is "a rejection"; want $bytes "a%FFrejection"`,
+		`{"message":{"$message":{"n":1,"zero":null,"empty":null,"none":null,"missing":null}}}`: "",
+		`{"message":{"$message":{"n":2}}}`:    `.message.n is 1; want 2`,
+		`{"message":{"$message":{"n":null}}}`: `.message.n is 1; want nothing`,
+		`{"text":{"$message":{"n":2}}}`:       `.text is "a rejection"; want $message {"n":2}`,
+		`{"number":null}`:                     `.number is 7; want nothing`,
+		`{"wait":{"$time":"1.05s"},"span":{"$time":"1.05s"},"moment":{"$time":"2024-01-02T03:04:05.5Z"}}`: "",
+		`{"wait":{"$time":"1.5s"}}`:              `.wait is "1.050s"; want $time "1.5s"`,
+		`{"span":{"$time":"1s"}}`:                `.span is {"nanos":50000000,"seconds":1}; want $time "1s"`,
+		`{"text":{"$time":"1s"}}`:                `.text is "a rejection"; want $time "1s"`,
 		`{"number":{"$nonsense":7}}`:             `.number is 7; want $nonsense 7`,
 		`{"number":{"$all":[7,{"$any":false}]}}`: "",
 		`{"number":{"$all":[7,8]}}`:              `.number is 7; want 8`,
