@@ -3,11 +3,13 @@
 import asyncio
 import base64
 import gc
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -18,6 +20,7 @@ from aperture_sdk import _library
 from aperture_sdk.cache import KeyLookupResponse, LookupStatus
 from aperture_sdk.client import ApertureClient, FlowParams
 from aperture_sdk.errors import (
+    CacheError,
     CancelledError,
     ClosedError,
     ForkedError,
@@ -196,6 +199,8 @@ def test_the_caches_can_be_used_without_a_flow(agent: StartAgent, connect: Conne
     check(found.global_cache("b"), None)
     check_failed(found.global_cache("c"), NoAnswerError)
     check_failed(client.cache_lookup("checkout", None, ["a"]).result_cache(), NoAnswerError)
+    with pytest.raises(TypeError, match="key: must be str, not int"):
+        found.global_cache(1)  # type: ignore[arg-type]
     check(client.cache_lookup("elsewhere", "a").result_cache(), None)
     assert client.cache_delete("checkout", result_cache_key="a").get_error() is None
     assert client.cache_delete("checkout", global_cache_key="a").get_error() is None
@@ -269,6 +274,36 @@ def test_an_answer_that_says_nothing_is_no_hit(agent: StartAgent, connect: Conne
         check_failed(flow.global_cache("a"), NoAnswerError)
 
 
+def test_what_the_agent_says_of_an_entry_is_its_error(agent: StartAgent, connect: Connect, tmp_path: Path) -> None:
+    broken = {"operation_status": "ERROR", "error": "the shelf is broken"}
+    answers: dict[str, dict[str, Any]] = {
+        "cache_lookup": {"result_cache_response": broken, "global_cache_responses": {"a": broken, "b": {}}},
+        "cache_upsert": {"result_cache_response": broken},
+        "cache_delete": {"result_cache_response": broken},
+    }
+    script: dict[str, Any] = {kind: [{"response": response}, {}] for kind, response in answers.items()}
+    script["check"] = [{"response": {"cache_lookup_response": answers["cache_lookup"]}}]
+    file = tmp_path / "script.json"
+    file.write_text(json.dumps(script))
+    client = connect(agent("-script", file))
+    flow = start(client, "key", "a", "b")
+    found = client.cache_lookup("checkout", "key", ["a", "b"])
+    assert found.get_error() is None
+    sources: list[Any] = [flow, found]
+    for source in sources:
+        check_failed(source.result_cache(), CacheError)
+        check_failed(source.global_cache("a"), CacheError)
+        check(source.global_cache("b"), b"")  # an empty answer is a hit
+    changes: list[Callable[[], Any]] = [lambda: flow.set_result_cache("v", HOUR), flow.delete_result_cache]
+    for change in changes:
+        error = change().get_error()
+        assert isinstance(error, CacheError)
+        assert "the shelf is broken" in str(error)
+        assert change().get_error() is None
+    assert client.stats().cache_calls_failed == 2
+    flow.end()
+
+
 @pytest.mark.parametrize("key", [None, ""])
 def test_a_flow_without_a_key_has_no_result_to_store(open_client: ApertureClient, key: "str | None") -> None:
     with start(open_client, key) as flow:
@@ -310,7 +345,6 @@ def test_a_flow_without_a_key_has_no_result_to_store(open_client: ApertureClient
             "global_cache_keys: must be a sequence of str, not s",
         ),
         (lambda c, f: c.cache_lookup("x", None, [1]), TypeError, "global_cache_keys: every key must be str, not int"),
-        (lambda c, f: c.cache_lookup("x", "k").global_cache(1), TypeError, "key: must be str, not int"),
         (lambda c, f: c.cache_set("x", "v", HOUR), TypeError, "either result_cache_key or global_cache_key"),
         (
             lambda c, f: c.cache_set("x", "v", HOUR, result_cache_key="a", global_cache_key="b"),

@@ -31,7 +31,7 @@ def test_the_programs_of_the_readme_run(number: int, policy_file: Callable[..., 
 
 
 def test_the_readme_has_programs() -> None:
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 6
 
 
 def checkout(*arguments: object) -> "subprocess.CompletedProcess[str]":

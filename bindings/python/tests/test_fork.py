@@ -243,7 +243,7 @@ def test_a_pending_flow_whose_lock_the_parent_holds(agent: StartAgent, connect: 
     finally:
         done.set()
         thread.join()
-    assert flow.should_run()
+    assert ended(flow).should_run()
 
 
 def test_a_flow_of_the_parent_can_be_read_in_a_child(limited: ApertureClient) -> None:
@@ -440,7 +440,7 @@ def test_a_decision_that_nobody_has_taken_is_not_made_up_in_a_child(agent: Start
 
     async def main() -> None:
         flow = client.start_flow("checkout", LONG)
-        await start(client)  # the loop takes both completions
+        ended(await start(client))  # the loop takes both completions
         while client.stats().calls_pending:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.01)
@@ -450,7 +450,7 @@ def test_a_decision_that_nobody_has_taken_is_not_made_up_in_a_child(agent: Start
                 flow.should_run()
 
         in_child(child)
-        assert not flow.should_run()
+        assert not ended(flow).should_run()
 
     asyncio.run(asyncio.wait_for(main(), DEADLINE))
 

@@ -9,7 +9,7 @@ import pytest
 from processes import ROOT
 
 from aperture_sdk import _abi, _library
-from aperture_sdk._memory import _FLOW_PARAMS, _FLOW_PARAMS_SIZE, DECISION
+from aperture_sdk._memory import _CACHE_KEYS, _CACHE_KEYS_AT, _FLOW_PARAMS, _FLOW_PARAMS_SIZE, DECISION
 from aperture_sdk.cache import LookupStatus
 from aperture_sdk.client import ConnectionState, Stats
 from aperture_sdk.flow import FlowDecision, FlowStatus, RejectReason, UnreachableReason
@@ -66,6 +66,7 @@ def test_every_function_is_used_by_the_package() -> None:
 def test_structs_that_are_read_and_written_whole_have_the_size_of_their_format() -> None:
     assert DECISION.size == ctypes.sizeof(_abi.Decision)
     assert struct.calcsize(_FLOW_PARAMS) == _FLOW_PARAMS_SIZE == ctypes.sizeof(_abi.FlowParams)
+    assert _CACHE_KEYS_AT + _CACHE_KEYS.size == _FLOW_PARAMS_SIZE
 
 
 def test_the_types_of_the_package_have_the_values_of_the_abi() -> None:

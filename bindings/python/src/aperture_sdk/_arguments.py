@@ -3,6 +3,7 @@
 A message names the argument and its type. It shows no text that may be secret: labels, keys and values are not in it.
 """
 
+import ctypes
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -10,7 +11,7 @@ from datetime import timedelta
 from typing import Optional, Union
 
 from . import errors
-from ._abi import Code, Compression
+from ._abi import Attribute, AttributeKind, Code, Compression, Text
 
 # A time to wait: a timedelta, or a number of seconds.
 Timeout = Union[timedelta, float]
@@ -110,6 +111,38 @@ def positive_timeout(name: str, value: Optional[Timeout]) -> int:
     if total <= 0:
         raise wrong(name, f"is {value}; must be more than 0, at least a nanosecond")
     return total
+
+
+def attribute(key: str, value: Union[str, int, float]) -> tuple[Attribute, tuple[object, ...]]:
+    """Return an attribute of a span, and what must be kept as long as it is used."""
+    encoded = text("key", key)
+    given = Attribute(struct_size=ctypes.sizeof(Attribute), key=text_at(encoded))
+    kept = encoded
+    if isinstance(value, str):
+        kept = text("value", value)
+        given.kind = AttributeKind.ATTRIBUTE_TEXT
+        given.text = text_at(kept)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"value: must be str, int or float, not {type(value).__name__}")
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise wrong("value", "does not fit into 64 bits; give a float")
+        given.kind = AttributeKind.ATTRIBUTE_INTEGER
+        given.integer = value
+    else:
+        given.kind = AttributeKind.ATTRIBUTE_NUMBER
+        given.number = value
+    return given, (encoded, kept)
+
+
+def text_at(encoded: bytes) -> Text:
+    """Return a text that points at bytes, which the caller keeps."""
+    return Text(address(encoded), len(encoded))
+
+
+def address(data: bytes) -> Optional[int]:
+    """Return where bytes are, which the caller keeps."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
 
 
 def compression(name: str, value: Union[str, int, None]) -> Compression:

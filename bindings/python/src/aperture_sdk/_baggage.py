@@ -1,6 +1,7 @@
 """Baggage of OpenTelemetry, which describes flows as labels do."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,12 @@ MODULE = "opentelemetry.baggage"
 _logger = logging.getLogger("aperture-py")
 
 
-def texts_of(module: Any) -> Sequence[str]:
+def current() -> Sequence[str]:
     """Return keys and values of the current baggage, one after the other. It never raises.
 
     Much of baggage comes from somebody else: from who sent a request. What cannot be used of it is left out.
     """
+    module: Any = sys.modules.get(MODULE)
     texts: list[str] = []
     try:
         members = list(module.get_all().items())

@@ -25,20 +25,27 @@ _TEXTS = 129  # a control point and 64 labels
 _KEPT = 64
 
 
-def _format(structure: Any) -> str:
-    """Return the struct format of a ctypes structure of numbers, pointers and such structures."""
+def _format(fields: Any) -> str:
+    """Return the struct format of fields of a ctypes structure: numbers, pointers, and structures of them."""
     codes = ""
-    for _, kind in structure._fields_:
-        codes += _format(kind) if issubclass(kind, ctypes.Structure) else kind._type_
+    for _, kind in fields:
+        codes += _format(kind._fields_) if issubclass(kind, ctypes.Structure) else kind._type_
     return codes
 
 
 # Reading and writing a whole structure is faster than one field after the other.
-DECISION = struct.Struct("@" + _format(_abi.Decision))
-_FLOW_PARAMS = "@" + _format(_abi.FlowParams)
+DECISION = struct.Struct("@" + _format(_abi.Decision._fields_))
 _FLOW_PARAMS_SIZE = ctypes.sizeof(_abi.FlowParams)
-_TEXT = _format(_abi.Text)
+_TEXT = _format(_abi.Text._fields_)
 _TEXT_SIZE = ctypes.sizeof(_abi.Text)
+
+# The last fields of flow parameters are zero in most flows. As bytes between the others that takes no time to write.
+_FIELDS = list(_abi.FlowParams._fields_)
+_FIRST_FIELDS = _FIELDS[: [field[0] for field in _FIELDS].index("baggage")]
+_LAST_SIZE = _FLOW_PARAMS_SIZE - _abi.FlowParams.baggage.offset
+_FLOW_PARAMS = f"@{_format(_FIRST_FIELDS)}{_LAST_SIZE}x"
+_CACHE_KEYS = struct.Struct("@" + _format(_FIELDS[len(_FIRST_FIELDS) + 1 :]))
+_CACHE_KEYS_AT = _abi.FlowParams.result_cache_key.offset
 
 # Writers of flow parameters that are followed by so many texts, made when they are needed.
 _writers: dict[int, struct.Struct] = {}
@@ -48,11 +55,11 @@ class Memory:
     """The arguments and results of one call. The attributes that end in _at are what a function takes for them."""
 
     __slots__ = (
+        "_labels_address",
         "_params",
         "_text",
         "_text_address",
         "_text_buffer",
-        "_texts_address",
         "answer",
         "answer_at",
         "call",
@@ -79,7 +86,7 @@ class Memory:
         self._text_address = ctypes.addressof(self._text_buffer)
         self.text_count = text_count
         self._params = ctypes.create_string_buffer(_FLOW_PARAMS_SIZE + text_count * _TEXT_SIZE)
-        self._texts_address = ctypes.addressof(self._params) + _FLOW_PARAMS_SIZE
+        self._labels_address = ctypes.addressof(self._params) + _FLOW_PARAMS_SIZE + _TEXT_SIZE
         self.decision = _abi.Decision(struct_size=ctypes.sizeof(_abi.Decision))
         self.end_result = _abi.EndResult(struct_size=ctypes.sizeof(_abi.EndResult))
         self.error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
@@ -99,13 +106,11 @@ class Memory:
     ) -> None:
         """Describe a flow to start. Text is what encode_flow returns; so many of its parts are keys of caches."""
         self._text[: len(text)] = text
-        others = len(lengths) - key_count
         texts: list[int] = []
         position = self._text_address
         for length in lengths:
             texts += (position, length)
             position += length
-        result_key, result_key_length = texts[2 * others : 2 * others + 2] if key_count else (0, 0)
         writer = _writers.get(len(lengths)) or _make_writer(len(lengths))
         writer.pack_into(
             self._params,
@@ -113,18 +118,18 @@ class Memory:
             _FLOW_PARAMS_SIZE,
             self._text_address,
             lengths[0],
-            self._texts_address + _TEXT_SIZE,
-            others // 2,
+            self._labels_address,
+            (len(lengths) - key_count) // 2,
             check_timeout_ns,
             1 if ramp_mode else 0,
             0,
-            *(0, 0),  # baggage
-            result_key,
-            result_key_length,
-            self._texts_address + (others + 1) * _TEXT_SIZE if key_count > 1 else 0,
-            key_count - 1 if key_count > 1 else 0,
             *texts,
         )
+        if key_count:
+            before = len(lengths) - key_count  # the control point and the labels
+            result_key = texts[2 * before : 2 * before + 2]
+            global_keys = self._labels_address + before * _TEXT_SIZE if key_count > 1 else 0
+            _CACHE_KEYS.pack_into(self._params, _CACHE_KEYS_AT, *result_key, global_keys, key_count - 1)
 
 
 def _make_writer(text_count: int) -> struct.Struct:
@@ -168,7 +173,9 @@ def encode_flow(control_point: str, params: "FlowParams", baggage: Sequence[str]
     They are the control point, keys and values of labels, and keys of caches. Last is how many the latter are. Baggage
     comes before the explicit labels: the library takes the later one of two labels with the same key.
     """
-    parts = [control_point, *baggage]
+    parts = [control_point]
+    if baggage:
+        parts += baggage
     labels = params.explicit_labels
     key_count = 0
     try:

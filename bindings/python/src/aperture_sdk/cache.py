@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from . import _abi, _arguments, errors
 from ._abi import CacheScope, Code
-from ._arguments import Timeout, Value
+from ._arguments import Timeout, Value, address, text_at
 from ._calls import FORKED, OK, PENDING, SLICE_NS, Call, Outcome, on_main_thread, running_loop
 from ._library import Told, read
 
@@ -175,7 +175,7 @@ def read_entry(
     """Return what a flow or an answer has under a key."""
     encoded = _arguments.text("key", key)
     status = ctypes.c_int32()
-    code, value, error = read(function, handle, scope, ctypes.byref(_text(encoded)), ctypes.byref(status))
+    code, value, error = read(function, handle, scope, ctypes.byref(text_at(encoded)), ctypes.byref(status))
     if code != OK:
         return KeyLookupResponse(error=client._failure(code, error))
     if status.value == _abi.LookupStatus.LOOKUP_HIT:
@@ -194,10 +194,10 @@ def look_up(
     keys = _arguments.cache_keys(result_key, global_keys)
     encoded = [_arguments.text("key", key) for key in keys]
     point = _arguments.text("control_point", control_point)
-    texts = (_abi.Text * len(keys))(*[_text(key) for key in encoded])
+    texts = (_abi.Text * len(keys))(*[text_at(key) for key in encoded])
     arguments = _abi.CacheKeys(
         struct_size=ctypes.sizeof(_abi.CacheKeys),
-        control_point=_text(point),
+        control_point=text_at(point),
         result_key=texts[0],
         global_keys=ctypes.addressof(texts) + ctypes.sizeof(_abi.Text) if len(keys) > 1 else None,
         global_key_count=len(keys) - 1,
@@ -221,8 +221,8 @@ def store(
     point = _arguments.text("control_point", control_point)
     arguments = _abi.CacheEntry(
         struct_size=ctypes.sizeof(_abi.CacheEntry),
-        control_point=_text(point),
-        value=_abi.Bytes(_address(stored), len(stored)),
+        control_point=text_at(point),
+        value=_abi.Bytes(address(stored), len(stored)),
         # 0 is what a time to live that is left out would be, which the library refuses as well.
         ttl_ns=_arguments.nanoseconds("ttl", ttl),
         timeout_ns=_arguments.positive_timeout("timeout", timeout),
@@ -231,7 +231,7 @@ def store(
     if key is None:
         return KeyUpsertResponse(client, _no_key())
     encoded = _arguments.text("key", key)
-    arguments.key = _text(encoded)
+    arguments.key = text_at(encoded)
     library = client._library
     return _call(KeyUpsertResponse(client), library.cache_set, library.cache_set_async, arguments)
 
@@ -243,14 +243,14 @@ def delete(
     point = _arguments.text("control_point", control_point)
     arguments = _abi.CacheKey(
         struct_size=ctypes.sizeof(_abi.CacheKey),
-        control_point=_text(point),
+        control_point=text_at(point),
         timeout_ns=_arguments.positive_timeout("timeout", timeout),
         scope=scope,
     )
     if key is None:
         return KeyDeleteResponse(client, _no_key())
     encoded = _arguments.text("key", key)
-    arguments.key = _text(encoded)
+    arguments.key = text_at(encoded)
     library = client._library
     return _call(KeyDeleteResponse(client), library.cache_delete, library.cache_delete_async, arguments)
 
@@ -311,12 +311,3 @@ def _call(
             raise
         finally:
             queue.memories.put(memory)
-
-
-def _text(encoded: bytes) -> _abi.Text:
-    """Return a text that points at bytes, which the caller keeps."""
-    return _abi.Text(_address(encoded), len(encoded))
-
-
-def _address(data: bytes) -> Optional[int]:
-    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value

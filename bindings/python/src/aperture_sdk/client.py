@@ -31,9 +31,11 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from . import _abi, _arguments, _baggage, _environment, _library, cache, errors
+from . import _abi, _arguments, _decorate, _environment, _library, cache, errors
 from ._abi import Code
 from ._arguments import MAX_NS, Metadata, Path, Timeout, Value
+from ._baggage import MODULE as BAGGAGE_MODULE
+from ._baggage import current as current_baggage
 from ._calls import (
     FORKED,
     INVALID_ARGUMENT,
@@ -59,6 +61,7 @@ _Client = TypeVar("_Client", bound="ApertureClient")
 _logger = logging.getLogger("aperture-py")
 _logger.addHandler(logging.NullHandler())  # nothing is written where nobody asked for it
 
+_modules = sys.modules
 _DEFAULT_CHECK_TIMEOUT = timedelta(microseconds=_abi.DEFAULT_CHECK_TIMEOUT_NS // 1000)
 
 # How long clients that nobody closed may hold up a garbage collection, and the exit of the process altogether.
@@ -343,8 +346,7 @@ class ApertureClient:
         else:
             timeout_ns = _arguments.nanoseconds("check_timeout", timeout) or MAX_NS
         loop = running_loop()
-        module = sys.modules.get(_baggage.MODULE)
-        baggage = () if module is None else _baggage.texts_of(module)
+        baggage: Sequence[str] = current_baggage() if BAGGAGE_MODULE in _modules else ()
         while True:
             text, lengths, key_count = encode_flow(control_point, params, baggage)
             queue = self._queue
@@ -392,6 +394,26 @@ class ApertureClient:
         if code == INVALID_ARGUMENT and baggage:
             return ()  # what others have sent must not be a reason to refuse the caller's arguments
         raise self._failure(code, error)
+
+    def decorate(
+        self,
+        control_point: str,
+        params: _decorate.Params = None,
+        on_reject: Optional[Callable[..., Any]] = None,
+    ) -> Callable[[_decorate.Function], _decorate.Function]:
+        """Return a decorator that puts a flow around every call of a function or coroutine function.
+
+        params: FlowParams, or a function that is called with the arguments of each call and returns FlowParams.
+        on_reject: called instead of a function that must not run, with the flow if it takes an argument. What it
+            returns is what the call returns; a coroutine function awaits it. Without it, such a call returns None.
+
+        What is decorated stays what it is, a function or a coroutine function. The flow is ended whatever happens. An
+        exception, the cancellation of a task included, sets the status Error and goes on to the caller.
+
+        A function that is no coroutine function raises RuntimeError in a running event loop, which its flow would
+        block: call it with asyncio.to_thread. Raises TypeError for a generator, whose work is done after its call.
+        """
+        return _decorate.decorator(self, control_point, params, on_reject)
 
     def wait_ready(self, timeout: Timeout) -> Operation:
         """Wait until the agent can be asked, so that a service does not begin with flows that fail open.

@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from . import _abi, _arguments, errors
 from ._abi import CacheScope, Code
@@ -243,6 +243,22 @@ class Flow(Outcome["Flow"]):
             _logger.warning("set_status comes after the end of the flow and has no effect")
         elif code != OK:
             raise library.failure(code)
+
+    def set_attribute(self, key: str, value: Union[str, int, float]) -> None:
+        """Give the flow's span an attribute, such as the number of tokens that a request used: policies can measure it.
+
+        An int must fit into 64 bits, and a float must be finite. The last value of a key before end() counts. A flow
+        has at most 64 attributes; keys that begin with "aperture." belong to the library.
+        """
+        attribute, _kept = _arguments.attribute(key, value)
+        self._wait()
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        library = self._queue.library
+        code = library.flow_set_attribute(self._handle, ctypes.byref(attribute), ctypes.byref(error))
+        if code == Code.ERROR_ALREADY_ENDED:
+            _logger.warning("set_attribute comes after the end of the flow and has no effect")
+        elif code != OK:
+            raise library.failure(code, error)
 
     def result_cache(self) -> KeyLookupResponse:
         """What the result cache had under FlowParams.result_cache_key."""
