@@ -3,12 +3,13 @@
 const { CacheLookupResponse, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse } = require('./lib/cache.cjs');
 const { CheckResponse } = require('./lib/check_response.cjs');
 const { ApertureClient } = require('./lib/client.cjs');
-const { ApertureError } = require('./lib/errors.cjs');
+const { ApertureError, FlowRejectedError } = require('./lib/errors.cjs');
 const { EndResponse, Flow } = require('./lib/flow.cjs');
 const { ConnectionState, FlowDecision, FlowStatus, LookupStatus, RejectReason } = require('./lib/names.cjs');
 const { configure } = require('./lib/process.cjs');
 
 module.exports = {
   ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
-  FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
+  FlowRejectedError, FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason,
+  configure,
 };

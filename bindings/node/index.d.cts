@@ -1,5 +1,12 @@
 /// <reference types="node" />
 
+// What TypeScript declares itself with lib esnext.disposable, for those that lack it.
+declare global {
+  interface SymbolConstructor {
+    readonly asyncDispose: unique symbol;
+  }
+}
+
 /** Describes the client to make. */
 export interface ClientOptions {
   /**
@@ -79,6 +86,12 @@ export interface FlowParams {
   readonly grpcCallOptions?: GrpcCallOptions | undefined;
   /** Upstream's; it means nothing there either. */
   readonly tryConnect?: boolean | undefined;
+}
+
+/** Describes the flow that client.guard starts. */
+export interface GuardParams<Result = never> extends FlowParams {
+  /** Called instead of throwing when the flow must not run; guard returns what it returns. */
+  readonly onReject?: ((flow: Flow) => Result | PromiseLike<Result>) | undefined;
 }
 
 export interface GrpcCallOptions {
@@ -167,8 +180,16 @@ export interface CacheKeys {
 
 /** One entry of a cache. */
 export type CacheKey =
-  | { /** In the result cache of the control point. */ readonly resultCacheKey: string; readonly globalCacheKey?: undefined }
-  | { readonly resultCacheKey?: undefined; /** In the global cache. */ readonly globalCacheKey: string };
+  | {
+      /** In the result cache of the control point. */
+      readonly resultCacheKey: string;
+      readonly globalCacheKey?: undefined;
+    }
+  | {
+      readonly resultCacheKey?: undefined;
+      /** In the global cache. */
+      readonly globalCacheKey: string;
+    };
 
 /** Whether a cache had an entry. */
 export declare const LookupStatus: {
@@ -266,13 +287,29 @@ export type ApertureErrorCode =
   /** The agent's answer says nothing about a cache entry. */
   | 'NO_ANSWER'
   /** The shared library is missing, or of another version. */
-  | 'LIBRARY_NOT_LOADED';
+  | 'LIBRARY_NOT_LOADED'
+  /** The flow of client.guard must not run: a FlowRejectedError. */
+  | 'REJECTED';
 
 /** What went wrong with a call: a code to test and a message to read. */
 export declare class ApertureError extends Error {
-  private constructor();
-  readonly name: 'ApertureError';
+  protected constructor();
+  readonly name: 'ApertureError' | 'FlowRejectedError';
   readonly code: ApertureErrorCode;
+}
+
+/** A flow that must not run, as client.guard throws it. */
+export declare class FlowRejectedError extends ApertureError {
+  private constructor();
+  readonly name: 'FlowRejectedError';
+  readonly code: 'REJECTED';
+  /** Rejected; or Unreachable, when nothing was decided in ramp mode: cause then says why. */
+  readonly decision: FlowDecision;
+  readonly rejectReason: RejectReason;
+  /** As flow.httpResponseCode(). */
+  readonly httpResponseCode: number;
+  /** As flow.retryAfter(). */
+  readonly retryAfter: Duration | null;
 }
 
 /** A time span. */
@@ -475,7 +512,9 @@ export declare class Flow {
   globalCache(key: string): KeyLookupResponse;
   /**
    * Stores the result of the flow under its resultCacheKey. As the three that follow, it may be called for every flow,
-   * also after its end. What goes wrong at the agent is an error of the response. Rejects with INVALID_ARGUMENT and CLOSED.
+   * also after its end. What goes wrong at the agent is an error of the response.
+   *
+   * Rejects with INVALID_ARGUMENT and CLOSED.
    */
   setResultCache(entry: CacheEntry, options?: CacheCallOptions): Promise<KeyUpsertResponse>;
   /** Removes what is stored under the resultCacheKey of the flow. */
@@ -487,10 +526,21 @@ export declare class Flow {
   /** Says how the work went; OK if it is never called. The last status before the end counts. */
   setStatus(status: FlowStatus): void;
   /**
+   * Gives the flow's span an attribute, such as the number of tokens that a request used; flux meters of policies can
+   * measure numbers. A number is sent as an integer if it is a safe one, else as a double. The last value of a key counts.
+   *
+   * @param key 1 to 256 bytes that do not begin with `aperture.`; a flow has at most 64.
+   * @param value A string of at most 65,536 bytes, a finite number, or an integer of 64 bits.
+   * @throws {ApertureError} INVALID_ARGUMENT, ALREADY_ENDED.
+   */
+  setAttribute(key: string, value: string | number | bigint): void;
+  /**
    * Ends the flow: gives back the in-flight tokens that it holds, and queues its span. Never rejects; a flow that was
    * ended before gets an error with code ALREADY_ENDED.
    */
   end(): Promise<EndResponse>;
+  /** Ends the flow, for `await using`. It knows nothing of an exception: set the status, or use client.guard. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** How a client's connection to its agent is. An engine in this process is always ready. */
@@ -575,6 +625,18 @@ export declare class ApertureClient {
    */
   startFlow(controlPoint: string, params?: FlowParams): Promise<Flow>;
   /**
+   * Runs fn(flow) when the flow should run, and returns what it returns. The flow is ended in every case, with the status
+   * Error when fn throws or rejects, and the error is passed on.
+   *
+   * Rejects with a FlowRejectedError (code REJECTED) when the flow must not run, unless there is an onReject; and as
+   * startFlow does.
+   */
+  guard<Result, Instead = never>(
+    controlPoint: string,
+    params: GuardParams<Instead> | null | undefined,
+    fn: (flow: Flow) => Result | PromiseLike<Result>,
+  ): Promise<Result | Instead>;
+  /**
    * Waits until the agent can be asked, so that a service does not begin with flows that fail open.
    *
    * @param timeoutMs How long to wait at most, in milliseconds; 0 looks once.
@@ -611,4 +673,6 @@ export declare class ApertureClient {
   close(timeoutMs?: number): Promise<void>;
   /** The name of close in `@fluxninja/aperture-js`. */
   shutdown(timeoutMs?: number): Promise<void>;
+  /** Closes the client, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }

@@ -3,11 +3,12 @@
 const abi = require('./abi.cjs');
 const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse, isCallersError } = require('./cache.cjs');
 const { Connection } = require('./connection.cjs');
+const { FlowRejectedError, invalidArgument } = require('./errors.cjs');
 const { Flow } = require('./flow.cjs');
-const { camelCase, stateNames } = require('./names.cjs');
+const { FlowStatus, camelCase, stateNames } = require('./names.cjs');
 const {
-  nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey, readFlowParams, readLookupKeys,
-  readWaitOptions, requireText, withEnvironment,
+  describe, nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey, readFlowParams,
+  readGuardParams, readLookupKeys, readWaitOptions, requireText, withEnvironment,
 } = require('./options.cjs');
 
 // The names of the counters, and where they lie.
@@ -25,6 +26,20 @@ const abandoned = new FinalizationRegistry((connection) => {
 function refuseAborted(signal) {
   if (signal !== undefined && signal.aborted) {
     throw signal.reason;
+  }
+}
+
+// Runs the work of a flow. When it fails the flow says so, unless the work has ended it.
+async function runIn(flow, fn) {
+  try {
+    return await fn(flow);
+  } catch (error) {
+    try {
+      flow.setStatus(FlowStatus.Error);
+    } catch {
+      // It was ended.
+    }
+    throw error;
   }
 }
 
@@ -60,9 +75,36 @@ class ApertureClient {
 
   /** Asks whether a piece of work may run. An agent that is down, slow or failing is no error: see Flow.error. */
   async startFlow(controlPoint, params) {
+    return this.#start(controlPoint, readFlowParams(params));
+  }
+
+  /**
+   * Runs fn(flow) when the flow should run, and returns what it returns; the flow is ended in every case. Without onReject
+   * a flow that must not run is an error.
+   */
+  async guard(controlPoint, params, fn) {
+    if (typeof fn !== 'function') {
+      throw invalidArgument(`fn must be a function, as in guard(controlPoint, params, fn), not ${describe(fn)}`);
+    }
+    const { flowParams, onReject } = readGuardParams(params);
+    const flow = await this.#start(controlPoint, flowParams);
+    try {
+      if (flow.shouldRun()) {
+        return await runIn(flow, fn);
+      }
+      if (onReject === undefined) {
+        throw new FlowRejectedError(flow);
+      }
+      return await onReject(flow);
+    } finally {
+      await flow.end();
+    }
+  }
+
+  // Returns the flow, or a promise of it.
+  #start(controlPoint, read) {
     const { native, handle, calls } = this.#open();
     const tag = calls.nextTag();
-    const read = readFlowParams(params);
     refuseAborted(read.signal);
     const started = native.startFlow(handle, controlPoint, read, tag);
     if (started === abi.Code.OK) {
@@ -203,6 +245,17 @@ class ApertureClient {
     }
     return this.#connection;
   }
+}
+
+// For `await using`, where the runtime knows it.
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(ApertureClient.prototype, Symbol.asyncDispose, {
+    value: function asyncDispose() {
+      return this.close();
+    },
+    writable: true,
+    configurable: true,
+  });
 }
 
 module.exports = { ApertureClient };

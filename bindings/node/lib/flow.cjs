@@ -6,7 +6,9 @@ const { parseCheckResponse } = require('./check_response.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { camelCase, decisionNames, rejectReasonNames, statusCodes } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
-const { describe, readCacheCallOptions, readEntry, requireKey, requireText } = require('./options.cjs');
+const {
+  describe, readAttributeValue, readCacheCallOptions, readEntry, requireKey, requireText,
+} = require('./options.cjs');
 
 const NS_PER_SECOND = 1e9;
 
@@ -185,6 +187,20 @@ class Flow {
     }
   }
 
+  /** Gives the flow's span an attribute, such as the number of tokens that a request used. */
+  setAttribute(key, value) {
+    requireText('key', key);
+    const read = readAttributeValue(value);
+    const native = openNative();
+    if (this.#hasEnded) {
+      throw native.errorOf(abi.Code.ERROR_ALREADY_ENDED);
+    }
+    const code = native.setFlowAttribute(this.#handle, key, read);
+    if (code !== abi.Code.OK) {
+      throw native.lastError(code);
+    }
+  }
+
   /** Ends the flow: gives back the in-flight tokens that it holds and sends its span. Never rejects. */
   async end() {
     const native = openNative();
@@ -244,6 +260,17 @@ class Flow {
       openNative().flowCacheValue(this.#handle, scope, key));
     return this.#cached;
   }
+}
+
+// For `await using`, where the runtime knows it.
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Flow.prototype, Symbol.asyncDispose, {
+    value: async function asyncDispose() {
+      await this.end();
+    },
+    writable: true,
+    configurable: true,
+  });
 }
 
 const NOTHING_LOOKED_UP = new CacheLookupResponse(null);

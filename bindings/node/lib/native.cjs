@@ -17,8 +17,8 @@ const { codeNames, snakeCase } = require('./names.cjs');
 const { describe, hasLoneSurrogate } = require('./options.cjs');
 
 const {
-  error, client_options, flow_params, decision, end_result, completion, stats, label, text, cache_keys, cache_entry,
-  cache_key,
+  error, client_options, flow_params, decision, end_result, completion, stats, label, text, attribute, cache_keys,
+  cache_entry, cache_key,
 } = abi.structs;
 
 /** How many completions are taken by one poll. */
@@ -38,6 +38,7 @@ for (const [name, size] of Object.entries({
   decision: decision.size,
   endResult: end_result.size,
   stats: stats.size,
+  attribute: attribute.size,
   cacheKeys: cache_keys.size,
   cacheEntry: cache_entry.size,
   cacheKey: cache_key.size,
@@ -53,8 +54,24 @@ for (const [name, size] of Object.entries({
 const TEXTS_SIZE = 64 * 1024;
 const OUTPUT_SIZE = 64 * 1024;
 
+// Where the fields lie that every flow needs. They are constants because looking them up would cost as much as the rest.
+const offsetOf = (name, { fields }, field) => layout[name] + fields[field].offset;
+const PARAMS_CONTROL_POINT = offsetOf('flowParams', flow_params, 'control_point');
+const PARAMS_LABELS = offsetOf('flowParams', flow_params, 'labels');
+const PARAMS_LABEL_COUNT = offsetOf('flowParams', flow_params, 'label_count');
+const PARAMS_CHECK_TIMEOUT = offsetOf('flowParams', flow_params, 'check_timeout_ns');
+const PARAMS_RAMP_MODE = offsetOf('flowParams', flow_params, 'ramp_mode');
+const DECISION = offsetOf('decision', decision, 'decision');
+const SHOULD_RUN = offsetOf('decision', decision, 'should_run');
+const REJECT_REASON = offsetOf('decision', decision, 'reject_reason');
+const HTTP_STATUS = offsetOf('decision', decision, 'http_status');
+const RETRY_AFTER = offsetOf('decision', decision, 'retry_after_ns');
+const FLOW_END_ANSWERED = offsetOf('endResult', end_result, 'flow_end_answered');
+const HANDLE = layout.handle;
+
 const DATA = text.fields.data.offset;
 const LENGTH = text.fields.length.offset;
+const LABEL_SIZE = label.size;
 const LABEL_KEY = label.fields.key.offset;
 const LABEL_VALUE = label.fields.value.offset;
 
@@ -84,7 +101,11 @@ function collectLabels(baggage, labels) {
 const NO_KEYS = Object.freeze({ resultCacheKey: '', globalCacheKeys: [] });
 
 function unitsOf(texts) {
-  return texts.reduce((units, one) => units + one.length, 0);
+  let units = 0;
+  for (const one of texts) {
+    units += one.length;
+  }
+  return units;
 }
 
 function unitsOfKeys({ resultCacheKey, globalCacheKeys }) {
@@ -115,6 +136,7 @@ class Native {
   #flowParams;
   #decision;
   #endResult;
+  #attribute;
   #cacheKeys;
   #cacheEntry;
   #cacheKey;
@@ -140,6 +162,7 @@ class Native {
     this.#flowParams = addressOf('flowParams');
     this.#decision = addressOf('decision');
     this.#endResult = addressOf('endResult');
+    this.#attribute = addressOf('attribute');
     this.#cacheKeys = addressOf('cacheKeys');
     this.#cacheEntry = addressOf('cacheEntry');
     this.#cacheKey = addressOf('cacheKey');
@@ -153,6 +176,7 @@ class Native {
       decision,
       endResult: end_result,
       stats,
+      attribute,
       cacheKeys: cache_keys,
       cacheEntry: cache_entry,
       cacheKey: cache_key,
@@ -208,8 +232,8 @@ class Native {
     const { view, address } = this.#texts;
     const count = texts.length / 2;
     for (let i = 0; i < count; i++) {
-      this.#writeText(view, i * label.size + LABEL_KEY, texts[2 * i]);
-      this.#writeText(view, i * label.size + LABEL_VALUE, texts[2 * i + 1]);
+      this.#writeText(view, i * LABEL_SIZE + LABEL_KEY, texts[2 * i]);
+      this.#writeText(view, i * LABEL_SIZE + LABEL_VALUE, texts[2 * i + 1]);
     }
     return count > 0 ? address : 0;
   }
@@ -279,7 +303,7 @@ class Native {
 
   /** The handle that newClient, startFlow or lookUpCache has made. */
   newHandle() {
-    return readUint64(this.#view, layout.handle);
+    return readUint64(this.#view, HANDLE);
   }
 
   /** The handle of the asynchronous call that was made last and is pending. */
@@ -326,10 +350,9 @@ class Native {
       throw invalidArgument(`controlPoint must be a string, not ${describe(controlPoint)}`);
     }
     const view = this.#view;
-    const { fields } = flow_params;
     const texts = collectLabels(activeBaggage(), labels);
     const count = texts.length / 2;
-    const labelsSize = count * label.size;
+    const labelsSize = count * LABEL_SIZE;
     const units = unitsOf(texts) + controlPoint.length;
     if (cacheKeys === null) {
       this.#reserveTexts(units, labelsSize);
@@ -337,14 +360,14 @@ class Native {
       this.#reserveTexts(units + unitsOfKeys(cacheKeys), labelsSize + cacheKeys.globalCacheKeys.length * text.size);
     }
 
-    const length = this.#writeText(view, layout.flowParams + fields.control_point.offset, controlPoint);
+    const length = this.#writeText(view, PARAMS_CONTROL_POINT, controlPoint);
     if (length !== controlPoint.length && hasLoneSurrogate(controlPoint)) {
       throw invalidArgument('controlPoint must be valid Unicode; it has a lone surrogate');
     }
-    writeUint64(view, layout.flowParams + fields.labels.offset, this.#writeLabels(texts));
-    writeUint64(view, layout.flowParams + fields.label_count.offset, count);
-    writeUint64(view, layout.flowParams + fields.check_timeout_ns.offset, checkTimeoutNs);
-    view.setInt32(layout.flowParams + fields.ramp_mode.offset, rampMode ? 1 : 0, true);
+    writeUint64(view, PARAMS_LABELS, this.#writeLabels(texts));
+    writeUint64(view, PARAMS_LABEL_COUNT, count);
+    writeUint64(view, PARAMS_CHECK_TIMEOUT, checkTimeoutNs);
+    view.setInt32(PARAMS_RAMP_MODE, rampMode ? 1 : 0, true);
     if (cacheKeys !== null) {
       this.#writeFlowKeys(cacheKeys, labelsSize);
     }
@@ -373,23 +396,23 @@ class Native {
   }
 
   decision() {
-    return this.#view.getInt32(layout.decision + decision.fields.decision.offset, true);
+    return this.#view.getInt32(DECISION, true);
   }
 
   shouldRun() {
-    return this.#view.getInt32(layout.decision + decision.fields.should_run.offset, true) === 1;
+    return this.#view.getInt32(SHOULD_RUN, true) === 1;
   }
 
   rejectReason() {
-    return this.#view.getInt32(layout.decision + decision.fields.reject_reason.offset, true);
+    return this.#view.getInt32(REJECT_REASON, true);
   }
 
   httpStatus() {
-    return this.#view.getInt32(layout.decision + decision.fields.http_status.offset, true);
+    return this.#view.getInt32(HTTP_STATUS, true);
   }
 
   retryAfterNs() {
-    return readInt64(this.#view, layout.decision + decision.fields.retry_after_ns.offset);
+    return readInt64(this.#view, RETRY_AFTER);
   }
 
   /** Why a flow is unreachable. */
@@ -412,6 +435,28 @@ class Native {
     return this.#functions.aperture_flow_set_status(flow, status, this.#error);
   }
 
+  /** Gives a flow an attribute. An integer is a BigInt, of 64 bits. */
+  setFlowAttribute(flow, key, value) {
+    const { fields } = attribute;
+    const at = (field) => layout.attribute + field.offset;
+    const view = this.#view;
+    this.#reserveTexts(key.length + (typeof value === 'string' ? value.length : 0), 0);
+    this.#writeText(view, at(fields.key), key);
+    if (typeof value === 'string') {
+      view.setInt32(at(fields.kind), abi.AttributeKind.ATTRIBUTE_TEXT, true);
+      this.#writeText(view, at(fields.text), value);
+    } else if (typeof value === 'bigint') {
+      view.setInt32(at(fields.kind), abi.AttributeKind.ATTRIBUTE_INTEGER, true);
+      view.setBigInt64(at(fields.integer), value, true);
+    } else {
+      view.setInt32(at(fields.kind), abi.AttributeKind.ATTRIBUTE_NUMBER, true);
+      view.setFloat64(at(fields.number), value, true);
+    }
+    const code = this.#functions.aperture_flow_set_attribute(flow, this.#attribute, this.#error);
+    this.#releaseTexts();
+    return code;
+  }
+
   endFlow(flow, tag) {
     return this.#functions.aperture_flow_end_async(flow, tag, this.#endResult, this.#call, this.#error);
   }
@@ -423,7 +468,7 @@ class Native {
 
   /** Whether the agent has answered the end of a flow. */
   flowEndAnswered() {
-    return this.#view.getInt32(layout.endResult + end_result.fields.flow_end_answered.offset, true) === 1;
+    return this.#view.getInt32(FLOW_END_ANSWERED, true) === 1;
   }
 
   /** The agent's answer to the end of a flow, as JSON; empty if there is none. */

@@ -27,6 +27,8 @@ const FLOW_PARAMS = new Set([
   'tryConnect',
 ]);
 
+const GUARD_PARAMS = new Set([...FLOW_PARAMS, 'onReject']);
+
 const LOOKUP_KEYS = new Set(['resultCacheKey', 'globalCacheKeys']);
 
 const ENTRY_KEYS = new Set(['resultCacheKey', 'globalCacheKey']);
@@ -274,14 +276,14 @@ const NO_PARAMS = Object.freeze({
   labels: undefined, checkTimeoutNs: 0, rampMode: false, cacheKeys: null, signal: undefined,
 });
 
-function readFlowParams(params) {
+function readFlowParams(params, known = FLOW_PARAMS) {
   if (params === undefined || params === null) {
     return NO_PARAMS;
   }
   if (!isObject(params)) {
     throw invalidArgument(`params must be an object such as {labels: {…}}, not ${describe(params)}`);
   }
-  checkNames('params', params, FLOW_PARAMS);
+  checkNames('params', params, known);
   return {
     labels: readLabels(params.labels),
     checkTimeoutNs: readCheckTimeout(params),
@@ -291,12 +293,44 @@ function readFlowParams(params) {
   };
 }
 
+/** Reads the parameters of a flow that is guarded, and what to do when it must not run. */
+function readGuardParams(params) {
+  const onReject = params?.onReject ?? undefined;
+  if (onReject !== undefined && typeof onReject !== 'function') {
+    throw invalidArgument(`params.onReject must be a function, not ${describe(onReject)}`);
+  }
+  return { flowParams: readFlowParams(params, GUARD_PARAMS), onReject };
+}
+
+const MAX_INT64 = 2n ** 63n - 1n;
+
+/** Reads the value of an attribute: a string, an integer of 64 bits as a BigInt, or another finite number. */
+function readAttributeValue(value) {
+  switch (typeof value) {
+    case 'string':
+      return value;
+    case 'bigint':
+      if (value < -MAX_INT64 - 1n || value > MAX_INT64) {
+        throw invalidArgument('value must be an integer of 64 bits, from -9223372036854775808 to 9223372036854775807');
+      }
+      return value;
+    case 'number':
+      if (!Number.isFinite(value)) {
+        throw invalidArgument(`value must be finite, not ${value}`);
+      }
+      return Number.isSafeInteger(value) ? BigInt(value) : value;
+    default:
+      throw invalidArgument(`value must be a string, a number or a bigint, not ${describe(value)}`);
+  }
+}
+
 // Any object that works as an AbortSignal will do: there are others than Node's.
 function readSignal(name, signal) {
   if (signal === undefined || signal === null) {
     return undefined;
   }
-  if (typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+  const isSignal = typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function';
+  if (!isSignal) {
     throw invalidArgument(`${name} must be an AbortSignal, not ${describe(signal)}`);
   }
   return signal;
@@ -470,6 +504,7 @@ function readWaitOptions(options) {
 }
 
 module.exports = {
-  describe, hasLoneSurrogate, nanoseconds, readCacheCallOptions, readClientOptions, readEntry, readEntryKey,
-  readFlowParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey, requireText, withEnvironment,
+  describe, hasLoneSurrogate, nanoseconds, readAttributeValue, readCacheCallOptions, readClientOptions, readEntry,
+  readEntryKey, readFlowParams, readGuardParams, readLookupKeys, readProcessOptions, readWaitOptions, requireKey,
+  requireText, withEnvironment,
 };

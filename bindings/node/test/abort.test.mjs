@@ -14,7 +14,8 @@ leavesNoHandle();
 const patient = { checkTimeoutMs: 10 * HANG_MS };
 const ample = { timeoutMs: 10 * HANG_MS };
 
-const hanging = { check: [{ hang: true }], cache_lookup: [{ hang: true }], cache_upsert: [{ hang: true }], cache_delete: [{ hang: true }] };
+const hang = [{ hang: true }];
+const hanging = { check: hang, cache_lookup: hang, cache_upsert: hang, cache_delete: hang };
 
 /** How many calls an agent was asked. */
 const asked = (report) =>
@@ -96,7 +97,8 @@ test('one of the calls that share a signal may end before the abort', async (t) 
   const controller = new AbortController();
   const { signal } = controller;
   const decided = await client.startFlow('checkout', { ...patient, signal });
-  const waiting = [client.startFlow('checkout', { ...patient, signal }), client.startFlow('checkout', { ...patient, signal })];
+  const start = () => client.startFlow('checkout', { ...patient, signal });
+  const waiting = [start(), start()];
   assert.equal(getEventListeners(signal, 'abort').length, 1);
   controller.abort();
   for (const pending of waiting) {

@@ -195,7 +195,7 @@ test('a large answer arrives whole', async (t) => {
 for (const [what, json, field, value] of [
   ['a duration in whole seconds', '{"wait_time":"3s"}', 'waitTime', { seconds: 3, nanos: 0 }],
   ['a negative duration', '{"wait_time":"-0.000000001s"}', 'waitTime', { seconds: 0, nanos: -1 }],
-  ['the longest duration', '{"wait_time":"315576000000.999999999s"}', 'waitTime', { seconds: 315576000000, nanos: 999999999 }],
+  ['the longest duration', '{"wait_time":"315576000000.999999999s"}', 'waitTime', { seconds: 315576e6, nanos: 999999999 }],
   ['a moment before 1970', '{"start":"1969-12-31T23:59:59.900Z"}', 'start', { seconds: -1, nanos: 900_000_000 }],
   ['the last moment', '{"end":"9999-12-31T23:59:59.999999999Z"}', 'end', { seconds: 253402300799, nanos: 999_999_999 }],
   ['an enumerator of a newer agent', '{"reject_reason":99}', 'rejectReason', 99],

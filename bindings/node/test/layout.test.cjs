@@ -95,5 +95,5 @@ test('the error codes that are declared for TypeScript are those of the library'
   const [, codes] = /type ApertureErrorCode =(.*?);/s.exec(declarations);
   const declared = [...codes.matchAll(/'(\w+)'/g)].map((match) => match[1]);
   const errors = Object.keys(abi.Code).filter((name) => name.startsWith('ERROR_'));
-  assert.deepEqual(declared, [...errors.map((name) => name.slice('ERROR_'.length)), 'LIBRARY_NOT_LOADED']);
+  assert.deepEqual(declared, [...errors.map((name) => name.slice('ERROR_'.length)), 'LIBRARY_NOT_LOADED', 'REJECTED']);
 });

@@ -83,11 +83,12 @@ test('messages are not compressed, and without metadata, if nothing is said', as
 test('options of one client are not those of the next', async (t) => {
   const agent = await startFakeAgent(t);
   const { address } = agent;
-  const options = { address, insecure: true, compression: 'gzip', metadata: { tenant: 'shop' }, apiKey: 'secret', telemetry: false };
-  assert.equal(await isDecided(t, options), true);
+  const others = { compression: 'gzip', metadata: { tenant: 'shop' }, apiKey: 'secret', telemetry: false };
+  assert.equal(await isDecided(t, { address, insecure: true, ...others }), true);
   assert.equal(await isDecided(t, { address, insecure: true }), true);
   const { checks: [, check], span_count: spans } = await agent.report();
-  assert.deepEqual([check.encoding, check.metadata.tenant, check.metadata['x-api-key'], spans], ['', undefined, undefined, 1]);
+  const { encoding, metadata: { tenant, 'x-api-key': key } } = check;
+  assert.deepEqual({ encoding, tenant, key, spans }, { encoding: '', tenant: undefined, key: undefined, spans: 1 });
 });
 
 test('pings may be asked for', async (t) => {
@@ -174,15 +175,25 @@ test('TLS that is not verified can be asked for by the environment', async (t) =
 
 for (const [what, env, options, message] of [
   ['no address', {}, undefined, 'APERTURE_AGENT_ADDRESS is not set, and there is no options.address'],
-  ['a word for a flag', { APERTURE_AGENT_INSECURE: 'yes' }, { address: 'a:1' }, 'APERTURE_AGENT_INSECURE must be true, false, 1 or 0'],
-  ['a flag in capitals', { APERTURE_AGENT_SKIP_VERIFY: 'TRUE' }, { address: 'a:1' }, 'APERTURE_AGENT_SKIP_VERIFY must be true, false, 1 or 0'],
+  [
+    'a word for a flag', { APERTURE_AGENT_INSECURE: 'yes' }, { address: 'a:1' },
+    'APERTURE_AGENT_INSECURE must be true, false, 1 or 0',
+  ],
+  [
+    'a flag in capitals', { APERTURE_AGENT_SKIP_VERIFY: 'TRUE' }, { address: 'a:1' },
+    'APERTURE_AGENT_SKIP_VERIFY must be true, false, 1 or 0',
+  ],
   ['a string for options', {}, 'a:1', 'options must be an object, not a value of type string'],
 ]) {
   test(`${what} is refused by fromEnvironment`, async () => {
-    const unset = { APERTURE_AGENT_ADDRESS: '', APERTURE_API_KEY: '', APERTURE_AGENT_INSECURE: '', APERTURE_AGENT_SKIP_VERIFY: '' };
+    const unset = { APERTURE_AGENT_ADDRESS: '', APERTURE_AGENT_INSECURE: '', APERTURE_AGENT_SKIP_VERIFY: '' };
     const output = await runModule(
       `
-      try { ApertureClient.fromEnvironment(${JSON.stringify(options)}); } catch ({ code, message }) { console.log(code, message); }
+      try {
+        ApertureClient.fromEnvironment(${JSON.stringify(options)});
+      } catch ({ code, message }) {
+        console.log(code, message);
+      }
       `,
       { env: { ...unset, ...env } },
     );

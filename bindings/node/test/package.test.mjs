@@ -10,7 +10,8 @@ import { promisify } from 'node:util';
 
 import * as imported from '../index.mjs';
 import {
-  BUILD, HANG_MS, LEAVES_NO_HANDLE, PACKAGE, PROJECT, leavesNoHandle, policyFile, temporaryDirectory,
+  BUILD, HANG_MS, LEAVES_NO_HANDLE, PACKAGE, PROJECT, leavesNoHandle, policyFile, startFakeAgent,
+  temporaryDirectory,
 } from './support.mjs';
 
 leavesNoHandle();
@@ -102,12 +103,16 @@ test('a library of another ABI version is refused with both versions and its pat
   }
 });
 
-test('the declarations fit how programs use the package', async () => {
-  const tsc = require.resolve('typescript/bin/tsc');
-  await run(process.execPath, [tsc, '--project', path.join(PACKAGE, 'test/types')], { timeout: 6 * HANG_MS }).catch(
-    (error) => assert.fail(error.stdout),
-  );
-});
+for (const [what, project] of Object.entries({
+  'how programs use the package': 'tsconfig.json',
+  'programs with `await using`': 'tsconfig.disposable.json',
+})) {
+  test(`the declarations fit ${what}`, async () => {
+    const tsc = require.resolve('typescript/bin/tsc');
+    const command = [tsc, '--project', path.join(PACKAGE, 'test/types', project)];
+    await run(process.execPath, command, { timeout: 6 * HANG_MS }).catch((error) => assert.fail(error.stdout));
+  });
+}
 
 test('the lock file names no registry', () => {
   const lock = fs.readFileSync(path.join(PACKAGE, 'package-lock.json'), 'utf8');
@@ -118,13 +123,46 @@ test('the lock file names no registry', () => {
   }
 });
 
-test('the program in the README runs', async (t) => {
-  const readme = fs.readFileSync(path.join(PACKAGE, 'README.md'), 'utf8');
-  const [, program] = /```js\n(.*?)```/s.exec(readme);
-  const { stdout } = await run(process.execPath, [...LEAVES_NO_HANDLE, '--input-type=module', '--eval', program], {
-    cwd: PACKAGE, timeout: HANG_MS, env: { ...process.env, APERTURE_AGENT_ADDRESS: `local:${policyFile(t)}` },
+// The programs of the README in their order: by whom each is to be decided, and what it prints.
+const programs = {
+  'starts flows': [(t) => ({ address: `local:${policyFile(t)}` }), 'alice: 200\nalice: 200\nalice: 429\n'],
+  'guards work': [
+    (t) => ({ address: `local:${policyFile(t)}` }), 'bob has bought 3 things\nbob has bought 3 things\nbob gets 429\n',
+  ],
+  'uses the cache': [(t) => startFakeAgent(t), 'a description of tea\na description of tea, from the cache\n'],
+  'gives up': [(t) => startFakeAgent(t, '--hang'), 'AbortError\n'],
+};
+
+const readme = fs.readFileSync(path.join(PACKAGE, 'README.md'), 'utf8');
+const snippets = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, snippet]) => snippet);
+
+test('every program in the README is one that is tested', () => {
+  assert.equal(snippets.length, Object.keys(programs).length);
+});
+
+for (const [i, [what, [decider, expected]]] of Object.entries(programs).entries()) {
+  test(`the program in the README that ${what} runs`, async (t) => {
+    const { address } = await decider(t);
+    const env = { ...process.env, APERTURE_AGENT_ADDRESS: address, APERTURE_AGENT_INSECURE: 'true' };
+    const command = [...LEAVES_NO_HANDLE, '--input-type=module', '--eval', snippets[i]];
+    const { stdout, stderr } = await run(process.execPath, command, { cwd: PACKAGE, timeout: HANG_MS, env });
+    assert.deepEqual({ stdout, stderr }, { stdout: expected, stderr: '' });
   });
-  assert.equal(stdout, 'alice: 200\nalice: 200\nalice: 429\n');
+}
+
+test('every option is in the README', () => {
+  const declarations = fs.readFileSync(path.join(PACKAGE, 'index.d.cts'), 'utf8');
+  const [, options] = /interface ClientOptions \{(.*?)\n\}/s.exec(declarations);
+  for (const [, name, type] of options.matchAll(/readonly (\w+)\??: (.*);/g)) {
+    const written = name.replace(/^client(Certificate|Key)Pem$/, '…Pem');
+    assert.ok(type === 'undefined' || readme.includes(`\`${written}\``), name);
+  }
+});
+
+test('both doors export all that is declared, and nothing else', () => {
+  const declarations = fs.readFileSync(path.join(PACKAGE, 'index.d.cts'), 'utf8');
+  const declared = [...declarations.matchAll(/^export declare (?:const|class|function) (\w+)/gm)].map(([, name]) => name);
+  assert.deepEqual(Object.keys(imported).filter((name) => name !== 'default').sort(), declared.sort());
 });
 
 test('the example counts what was accepted and rejected by tier', async (t) => {

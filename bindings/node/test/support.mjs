@@ -125,14 +125,16 @@ async function startServer(t, name, args) {
 }
 
 /**
- * Starts an agent that answers as its flags say. Its report() stops it and returns what it was asked; look() returns the
- * same and lets it go on.
+ * Starts an agent that answers as its flags say. Its report() stops it and returns what it was asked, and reportText() the
+ * same as JSON, in which doubles differ from integers; look() lets it go on.
  */
 export async function startFakeAgent(t, ...args) {
   const { address, stop, ask } = await startServer(t, 'fakeagent', ['--control', ...args]);
+  const reportText = async () => (await stop()).trim().split('\n').at(-1);
   return {
     address,
-    report: async () => JSON.parse((await stop()).trim().split('\n').at(-1)),
+    reportText,
+    report: async () => JSON.parse(await reportText()),
     look: async () => JSON.parse(await ask('{"report":true}')).report,
   };
 }

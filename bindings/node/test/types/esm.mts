@@ -2,8 +2,11 @@
 
 import {
   ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
-  FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason, configure,
-  type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions, type Duration, type FlowEndResponse, type FlowParams, type LogLevel,
+  FlowRejectedError, FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason,
+  configure,
+  type ApertureErrorCode, type CacheCallOptions, type CacheEntry, type ClientOptions,
+  type Duration, type FlowEndResponse, type FlowParams, type GuardParams,
+  type LogLevel,
   type ProcessOptions, type Stats,
 } from 'libaperture';
 
@@ -164,4 +167,37 @@ export function checkOptions(metadata: Record<string, string>): ApertureClient {
   // @ts-expect-error: metadata are texts
   ApertureClient.fromEnvironment({ metadata: { tenant: 5 } });
   return client;
+}
+
+export async function checkGuard(client: ApertureClient): Promise<number | null> {
+  const params: GuardParams<null> = { labels: { tier: 'gold' }, onReject: (flow) => (flow.retryAfter(), null) };
+  const text = await client.guard('checkout', {}, async (flow) => {
+    flow.setAttribute('tokens', 5);
+    flow.setAttribute('tokens', 5n);
+    flow.setAttribute('model', 'large');
+    return 'text';
+  });
+  same<typeof text, string>();
+  const result = await client.guard('checkout', params, () => 5);
+  same<typeof result, number | null>();
+  const flow = await client.startFlow('checkout');
+  await flow[Symbol.asyncDispose]();
+  try {
+    await client.guard('checkout', null, () => {});
+  } catch (error) {
+    if (error instanceof FlowRejectedError) {
+      same<typeof error.code, 'REJECTED'>();
+      return error.httpResponseCode + (error.retryAfter?.seconds ?? 0);
+    }
+    if (error instanceof ApertureError && error.code === 'REJECTED') {
+      return 0;
+    }
+  }
+  // @ts-expect-error: the function is required
+  await client.guard('checkout', {});
+  // @ts-expect-error: an attribute is a text or a number
+  flow.setAttribute('ok', true);
+  // @ts-expect-error: flows are guarded, not errors made
+  new FlowRejectedError();
+  return result;
 }
