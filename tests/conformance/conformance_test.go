@@ -112,6 +112,9 @@ func (r *runner) run(t *testing.T, c *suiteCase, excepted bool) (problems []stri
 	}
 	found := r.askStep(&step{operation: "reset", expect: map[string]any{"handles": "0"}}, &c.Agent)
 	problems = append(problems, found...)
+	if printed := r.driver.printed(); printed != "" {
+		problems = append(problems, "the driver wrote to its standard error: "+printed)
+	}
 	patience := settling
 	if excepted { // what is expected will not come
 		patience = settling / 10

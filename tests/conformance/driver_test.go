@@ -44,10 +44,13 @@ func (b *lockedBuffer) Write(text []byte) (int, error) {
 	return b.buffer.Write(text)
 }
 
-func (b *lockedBuffer) String() string {
+// take returns what was written since the last call.
+func (b *lockedBuffer) take() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.buffer.String()
+	text := b.buffer.String()
+	b.buffer.Reset()
+	return text
 }
 
 // start starts a driver in the root of the project. It ends at the end of its input.
@@ -112,8 +115,13 @@ func (p *process) ask(line string) (map[string]any, error) {
 
 func (p *process) died(err error) error {
 	p.kill()
-	return fmt.Errorf("the driver is gone: %w\n%s", err, p.errors)
+	_ = p.command.Wait() // until then more may come on its standard error
+	return fmt.Errorf("the driver is gone: %w\n%s", err, p.printed())
 }
+
+// printed returns what the driver has written to its standard error since the last call: nothing, as a library prints
+// nothing.
+func (p *process) printed() string { return p.errors.take() }
 
 func (p *process) kill() { _ = p.command.Process.Kill() }
 
@@ -124,8 +132,13 @@ func (p *process) stop() error {
 	defer timer.Stop()
 	for range p.answers {
 	}
-	if err := p.command.Wait(); err != nil {
-		return fmt.Errorf("the driver ended with %w\n%s", err, p.errors)
+	err := p.command.Wait()
+	printed := p.printed()
+	if err != nil {
+		return fmt.Errorf("the driver ended with %w\n%s", err, printed)
+	}
+	if printed != "" {
+		return fmt.Errorf("the driver wrote to its standard error: %s", printed)
 	}
 	return nil
 }

@@ -118,6 +118,9 @@ function cacheEntry(step) {
   return { value: step.bytes('value'), ttlMs: step.ms('ttl_ns') };
 }
 
+/** What a body that fails throws. */
+class Deliberate extends Error {}
+
 // Each takes a step and returns the answer, or throws.
 const operations = {
   open(step) {
@@ -199,7 +202,7 @@ const operations = {
   check_response: (step) => asJSON(step.flow.checkResponse()),
   set_status: (step) => step.flow.setStatus(step.text('status') === 'ERROR' ? FlowStatus.Error : FlowStatus.OK),
 
-  set_attribute_later(step) {
+  set_attribute(step) {
     const value = step.text('text') ?? step.number('integer') ?? step.number('number');
     step.flow.setAttribute(step.text('key'), value);
   },
@@ -213,6 +216,23 @@ const operations = {
   async drop(step) {
     flows.delete(step.number('flow'));
     await collect();
+  },
+
+  async guard(step) {
+    const body = () => {
+      if (step.text('body') === 'throw') {
+        throw new Deliberate();
+      }
+      return 'returned';
+    };
+    try {
+      return { outcome: await step.client.guard(step.text('control_point'), paramsOf(step), body) };
+    } catch (error) {
+      if (error instanceof Deliberate || error.code === 'REJECTED') {
+        return { outcome: error instanceof Deliberate ? 'thrown' : 'rejected' };
+      }
+      throw error;
+    }
   },
 
   result_cache: (step) => valueOf(step.flow.resultCache()),

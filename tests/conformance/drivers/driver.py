@@ -235,6 +235,7 @@ async def set_status(step):
     step.flow.set_status(FlowStatus.Error if step.text("status") == "ERROR" else FlowStatus.OK)
 
 
+@operation
 async def set_attribute(step):
     for kind, convert in ("text", str), ("integer", int), ("number", float):
         if step.text(kind) is not None:
@@ -258,24 +259,38 @@ class Deliberate(Exception):
     """What a body that fails raises."""
 
 
-def run_body(flow, step):
-    if not flow.should_run():
-        return "rejected"
+def run_body(step):
     if step.text("body") == "throw":
         raise Deliberate
     return "returned"
 
 
 @operation
-async def block(step):
-    """Run the body in a with block, or in an async with block."""
-    flow = start(step)
+async def guard(step):
+    """Decorate a function, or a coroutine function, and call it."""
+
+    async def run_coroutine():
+        return run_body(step)
+
+    decorate = step.client.decorate(step.text("control_point"), params(step), on_reject=lambda: "rejected")
     try:
         if ASYNCIO:
-            async with await flow as flow:
-                return {"outcome": run_body(flow, step)}
-        with await flow as flow:
-            return {"outcome": run_body(flow, step)}
+            return {"outcome": await decorate(run_coroutine)()}
+        return {"outcome": decorate(lambda: run_body(step))()}
+    except Deliberate:
+        return {"outcome": "thrown"}
+
+
+@operation
+async def block(step):
+    """Run the body in a with block, or in an async with block."""
+    flow = step.client.start_flow(step.text("control_point"), params(step))
+    try:
+        if ASYNCIO:
+            async with flow:
+                return {"outcome": run_body(step)}
+        with flow:
+            return {"outcome": run_body(step)}
     except Deliberate:
         return {"outcome": "thrown"}
 
