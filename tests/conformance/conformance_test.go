@@ -20,7 +20,7 @@ import (
 )
 
 // settling is how long the agent may take to see what a case expects, once the driver is done.
-const settling = 5 * time.Second
+const settling = 10 * time.Second
 
 // TestConformance runs each case with each driver. A driver is one process for all of its cases.
 func TestConformance(t *testing.T) {
@@ -117,7 +117,7 @@ func (r *runner) run(t *testing.T, c *suiteCase, excepted bool) (problems []stri
 	}
 	patience := settling
 	if excepted { // what is expected will not come
-		patience = settling / 10
+		patience = settling / 20
 	}
 	return append(problems, waitFor(patience, func() []string { return compare(c.Seen, agent, true) })...)
 }
@@ -239,7 +239,7 @@ func (r *runner) askStep(s *step, setup *agentSetup) []string {
 // byDefault are the arguments that most steps of an operation have, so that cases need not give them. Every call may take
 // longer than a test ever waits: no case fails because a machine is slow.
 var byDefault = map[string]map[string]any{
-	"open":                {"client": 0, "address": "${address}"},
+	"open":                {"client": 0, "address": "${address}", "flow_end_timeout_ns": "60s"},
 	"from_environment":    {"client": 0},
 	"wait_ready":          {"client": 0, "timeout_ns": "60s"},
 	"state":               {"client": 0},

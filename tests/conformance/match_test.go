@@ -129,6 +129,14 @@ func (m matcher) matchSpecial(path, name string, argument, got any) []string {
 		if list, ok := argument.([]any); ok && slices.ContainsFunc(list, func(want any) bool { return len(m.match(path, want, got)) == 0 }) {
 			return nil
 		}
+	case "$each": // a list of at least one
+		if list, ok := got.([]any); ok && len(list) > 0 {
+			var problems []string
+			for i := range list {
+				problems = append(problems, m.match(fmt.Sprintf("%s[%d]", path, i), argument, list[i])...)
+			}
+			return problems
+		}
 	case "$exactly": // an object without further members
 		if want, ok := argument.(map[string]any); ok {
 			problems := m.match(path, argument, got)
@@ -223,7 +231,7 @@ func decode(text []byte, value any) error {
 }
 
 func TestMatcher(t *testing.T) {
-	got := `{"text":"a rejection","number":7,"double":7.0,"list":[1,2],"object":{"a":"1","b":"2"},"null":null,
+	got := `{"text":"a rejection","number":7,"double":7.0,"list":[1,2],"object":{"a":"1","b":"2"},"null":null,"none":[],
 		"wait":"1.050s","span":{"seconds":1,"nanos":50000000},"moment":"2024-01-02T03:04:05.500Z",
 		"message":"{\"n\":1,\"zero\":0,\"empty\":\"\",\"none\":[]}"}`
 	for want, problem := range map[string]string{
@@ -237,6 +245,9 @@ func TestMatcher(t *testing.T) {
 		`{"list":[1,2]}`:                      "",
 		`{"list":[1]}`:                        `.list is [1,2]; want a list of 1`,
 		`{"list":[1,3]}`:                      `.list[1] is 2; want 3`,
+		`{"list":{"$each":{"$range":[1,2]}}}`: "",
+		`{"list":{"$each":1}}`:                `.list[1] is 2; want 1`,
+		`{"none":{"$each":1}}`:                `.none is []; want $each 1`,
 		`{"object":{"a":"1"}}`:                "",
 		`{"object":{"$exactly":{"a":"1"}}}`:   `.object.b is "2"; want nothing`,
 		`{"text":{"$contains":"reject"}}`:     "",

@@ -143,7 +143,7 @@ func matchSeen(want, got map[string]any, whole bool) []string {
 	}
 	for name := range want {
 		list, ok := got[name].([]any)
-		if _, wantsList := want[name].([]any); ok && !wantsList {
+		if ok && !isAboutElements(want[name]) {
 			if len(list) > 0 && fmt.Sprint(want[name]) == "0" {
 				return wrong("seen."+name, "nothing", list)
 			}
@@ -151,6 +151,17 @@ func matchSeen(want, got map[string]any, whole bool) []string {
 		}
 	}
 	return matcher{}.match("seen", want, got)
+}
+
+// isAboutElements says whether what is expected of a list is about its elements, and not about their number.
+func isAboutElements(want any) bool {
+	switch want := want.(type) {
+	case []any:
+		return true
+	case map[string]any:
+		return want["$each"] != nil
+	}
+	return false
 }
 
 func copyOf(members map[string]any) map[string]any {
