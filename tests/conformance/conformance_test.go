@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 
 			for operation := range driver.Lacks {
 				answer, err := r.driver.ask(operation)
-				require.NoError(t, err)
+				require.NoError(t, err, "the index says that %s lacks %s", name, operation)
 				require.Equal(t, "UNSUPPORTED", answer["error"], "the index says that %s lacks %s", name, operation)
 			}
 			for i := range cases {

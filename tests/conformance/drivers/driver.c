@@ -311,6 +311,9 @@ static aperture_code do_read(void) {
 
 static aperture_code do_join_flow(void) {
     aperture_completion completion = APERTURE_COMPLETION_INIT;
+    if (calls[number("flow")] == NULL) { /* it was decided at once */
+        return do_read();
+    }
     aperture_code code = aperture_call_wait(calls[number("flow")], PATIENCE, &completion, &error);
     calls[number("flow")] = NULL;
     if (code != APERTURE_OK) {
