@@ -268,6 +268,27 @@ export declare const RejectReason: {
 };
 export type RejectReason = (typeof RejectReason)[keyof typeof RejectReason];
 
+/** Why nothing was decided about a flow. */
+export declare const UnreachableReason: {
+  /** There is a decision. */
+  readonly None: 'NONE';
+  /** No answer came within the timeout of the check. */
+  readonly Timeout: 'TIMEOUT';
+  /** There is no connection to the agent, or it broke. */
+  readonly Unavailable: 'UNAVAILABLE';
+  /** The agent answered with an error of its own. */
+  readonly AgentError: 'AGENT_ERROR';
+  /** The agent refuses this client, or its certificate is not trusted: the caller's to repair. */
+  readonly Misconfigured: 'MISCONFIGURED';
+  /** The caller gave up. */
+  readonly Cancelled: 'CANCELLED';
+  /** The client was closed. */
+  readonly Closed: 'CLOSED';
+  /** Too many calls of the client were pending. */
+  readonly Overloaded: 'OVERLOADED';
+};
+export type UnreachableReason = (typeof UnreachableReason)[keyof typeof UnreachableReason];
+
 export type ApertureErrorCode =
   | 'INVALID_ARGUMENT'
   | 'INVALID_HANDLE'
@@ -492,6 +513,8 @@ export declare class Flow {
   decision(): FlowDecision;
   /** What rejected the flow. */
   rejectReason(): RejectReason;
+  /** Why nothing was decided; `UnreachableReason.None` when there is a decision. */
+  unreachableReason(): UnreachableReason;
   /**
    * The HTTP status to answer with: 200 when the work should run; else the policy's, or 429, 503 or 403 by the reject
    * reason; 503 when unreachable in ramp mode.

@@ -6,5 +6,6 @@ import libaperture from './index.cjs';
 export const {
   ApertureClient, ApertureError, CacheLookupResponse, CheckResponse, ConnectionState, EndResponse, Flow, FlowDecision,
   FlowRejectedError, FlowStatus, KeyDeleteResponse, KeyLookupResponse, KeyUpsertResponse, LookupStatus, RejectReason,
+  UnreachableReason,
   configure,
 } = libaperture;

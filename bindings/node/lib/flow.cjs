@@ -4,7 +4,7 @@ const abi = require('./abi.cjs');
 const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse } = require('./cache.cjs');
 const { parseCheckResponse } = require('./check_response.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
-const { camelCase, decisionNames, rejectReasonNames, statusCodes } = require('./names.cjs');
+const { camelCase, decisionNames, rejectReasonNames, statusCodes, unreachableReasonNames } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
 const {
   describe, readAttributeValue, readCacheCallOptions, readEntry, requireKey, requireText,
@@ -51,6 +51,7 @@ class Flow {
   #decision;
   #shouldRun;
   #rejectReason;
+  #unreachableReason;
   #httpStatus;
   #retryAfterNs;
   #failure = null;
@@ -67,6 +68,7 @@ class Flow {
     this.#decision = native.decision();
     this.#shouldRun = native.shouldRun();
     this.#rejectReason = native.rejectReason();
+    this.#unreachableReason = native.unreachableReason();
     this.#httpStatus = native.httpStatus();
     this.#retryAfterNs = native.retryAfterNs();
     abandoned.register(this, handle, this);
@@ -88,6 +90,11 @@ class Flow {
   /** What rejected the flow; RejectReason.None when it was not rejected. */
   rejectReason() {
     return rejectReasonNames.get(this.#rejectReason);
+  }
+
+  /** Why nothing was decided; UnreachableReason.None when there is a decision. */
+  unreachableReason() {
+    return unreachableReasonNames.get(this.#unreachableReason);
   }
 
   /** The HTTP status to answer with. */

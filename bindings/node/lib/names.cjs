@@ -19,6 +19,18 @@ const RejectReason = Object.freeze({
   NoMatchingRamp: 'NO_MATCHING_RAMP',
 });
 
+/** Why nothing was decided about a flow. */
+const UnreachableReason = Object.freeze({
+  None: 'NONE',
+  Timeout: 'TIMEOUT',
+  Unavailable: 'UNAVAILABLE',
+  AgentError: 'AGENT_ERROR',
+  Misconfigured: 'MISCONFIGURED',
+  Cancelled: 'CANCELLED',
+  Closed: 'CLOSED',
+  Overloaded: 'OVERLOADED',
+});
+
 /** Whether a cache had an entry. */
 const LookupStatus = Object.freeze({ Hit: 'HIT', Miss: 'MISS' });
 
@@ -54,6 +66,8 @@ const codeNames = namesByCode(abi.Code, /^ERROR_/);
 
 const rejectReasonNames = namesByCode(abi.RejectReason, /^REJECT_REASON_/);
 
+const unreachableReasonNames = namesByCode(abi.UnreachableReason, /^UNREACHABLE_REASON_/);
+
 /** How a client's connection to its agent is. */
 const ConnectionState = Object.freeze({
   Idle: 'IDLE', Connecting: 'CONNECTING', Ready: 'READY', Failing: 'FAILING', Closed: 'CLOSED',
@@ -72,6 +86,6 @@ function snakeCase(name) {
 }
 
 module.exports = {
-  ConnectionState, FlowDecision, FlowStatus, LookupStatus, RejectReason, camelCase, codeNames, compressions, decisionNames,
-  logLevels, rejectReasonNames, snakeCase, stateNames, statusCodes,
+  ConnectionState, FlowDecision, FlowStatus, LookupStatus, RejectReason, UnreachableReason, camelCase, codeNames,
+  compressions, decisionNames, logLevels, rejectReasonNames, snakeCase, stateNames, statusCodes, unreachableReasonNames,
 };

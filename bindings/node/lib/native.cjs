@@ -64,6 +64,7 @@ const PARAMS_RAMP_MODE = offsetOf('flowParams', flow_params, 'ramp_mode');
 const DECISION = offsetOf('decision', decision, 'decision');
 const SHOULD_RUN = offsetOf('decision', decision, 'should_run');
 const REJECT_REASON = offsetOf('decision', decision, 'reject_reason');
+const UNREACHABLE_REASON = offsetOf('decision', decision, 'unreachable_reason');
 const HTTP_STATUS = offsetOf('decision', decision, 'http_status');
 const RETRY_AFTER = offsetOf('decision', decision, 'retry_after_ns');
 const FLOW_END_ANSWERED = offsetOf('endResult', end_result, 'flow_end_answered');
@@ -405,6 +406,10 @@ class Native {
 
   rejectReason() {
     return this.#view.getInt32(REJECT_REASON, true);
+  }
+
+  unreachableReason() {
+    return this.#view.getInt32(UNREACHABLE_REASON, true);
   }
 
   httpStatus() {

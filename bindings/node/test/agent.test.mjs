@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { ApertureClient, ApertureError, Flow, FlowDecision, FlowStatus, RejectReason } from '../index.mjs';
+import {
+  ApertureClient, ApertureError, Flow, FlowDecision, FlowStatus, RejectReason, UnreachableReason,
+} from '../index.mjs';
 import {
   AMPLE_MS, closedAddress, leavesNoHandle, makeCertificates, openClient, startFakeAgent,
 } from './support.mjs';
@@ -100,6 +102,7 @@ test('a rejected flow says why and how long to wait', async (t) => {
   assert.equal(flow.shouldRun(), false);
   assert.equal(flow.decision(), FlowDecision.Rejected);
   assert.equal(flow.rejectReason(), RejectReason.RateLimited);
+  assert.equal(flow.unreachableReason(), UnreachableReason.None);
   assert.equal(flow.httpResponseCode(), 402);
   assert.deepEqual(flow.retryAfter(), { seconds: 90061, nanos: 500_000_000 });
   assert.equal(flow.error(), null);
@@ -179,6 +182,7 @@ test('without an agent a flow fails open, says why and is counted', async (t) =>
   const flow = await client.startFlow('checkout');
   assert.equal(flow.shouldRun(), true);
   assert.equal(flow.decision(), FlowDecision.Unreachable);
+  assert.equal(flow.unreachableReason(), UnreachableReason.Unavailable);
   assert.equal(flow.rejectReason(), RejectReason.None);
   assert.equal(flow.httpResponseCode(), 200);
   assert.equal(flow.retryAfter(), null);
