@@ -36,8 +36,6 @@ type driver struct {
 	Command []string `json:"command"`
 	// Lacks says why it has not an operation. Cases that need it are not run.
 	Lacks map[string]string `json:"lacks"`
-	// Silent says why its answers have not a member. Cases that expect it are run without.
-	Silent map[string]string `json:"silent"`
 }
 
 // suiteCase is one case.
@@ -197,26 +195,16 @@ func (suite *index) problems(cases []suiteCase) []string {
 			say("%q is excused, but is no requirement, or there is no reason", id)
 		}
 	}
-	used, expected := map[string]bool{}, map[string]bool{}
+	used := map[string]bool{}
 	for i := range cases {
 		for _, operation := range cases[i].needs() {
 			used[operation] = true
-		}
-		for _, s := range cases[i].Steps {
-			for member := range s.expect {
-				expected[member] = true
-			}
 		}
 	}
 	for name, driver := range suite.Drivers {
 		for operation, reason := range driver.Lacks {
 			if !used[operation] || reason == "" {
 				say("driver %s lacks %q, which no case needs, or gives no reason", name, operation)
-			}
-		}
-		for member, reason := range driver.Silent {
-			if !expected[member] || reason == "" {
-				say("driver %s is silent about %q, which no case expects, or gives no reason", name, member)
 			}
 		}
 	}
@@ -308,8 +296,7 @@ func TestSuiteFindsProblems(t *testing.T) {
 			"cases":[{"name":"a","covers":["B1"],"except":{"go":"no"}}]}`,
 		`case "a" excepts "go", which is no driver, or gives no reason`: `{"index":{"drivers":{"go":{}},"requirements":{"B1":"right"}},
 			"cases":[{"name":"a","covers":["B1"],"except":{"go":""}}]}`,
-		`driver go lacks "guard", which no case needs, or gives no reason`:               `{"index":{"drivers":{"go":{"lacks":{"guard":"no"}}}}}`,
-		`driver go is silent about "failure", which no case expects, or gives no reason`: `{"index":{"drivers":{"go":{"silent":{"failure":"no"}}}}}`,
+		`driver go lacks "guard", which no case needs, or gives no reason`: `{"index":{"drivers":{"go":{"lacks":{"guard":"no"}}}}}`,
 		`there are two cases "/a", or it has no name`: `{"index":{"drivers":{"go":{}},"requirements":{"B1":"right"}},
 			"cases":[{"name":"a","covers":["B1"]},{"name":"a","covers":["B1"]}]}`,
 	} {

@@ -295,6 +295,7 @@ function answerOf(flow) {
     should_run: flow.shouldRun(),
     http_status: flow.httpResponseCode(),
     reject_reason: flow.rejectReason(),
+    unreachable_reason: flow.unreachableReason().toLowerCase(),
     retry_after_ns: wait === null ? undefined : wait.seconds * 1e9 + wait.nanos,
     failure: flow.error()?.message,
   });
