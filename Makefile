@@ -81,6 +81,13 @@ $(BUILD)/examples/checkout: examples/c/checkout.c include/aperture.h $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) -std=c99 $(C_FLAGS) $< -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
 
+$(BUILD)/conformance/driver-go: $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./tests/conformance/drivers/go
+
+$(BUILD)/conformance/driver-c: tests/conformance/drivers/driver.c include/aperture.h $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(C_FLAGS) -O1 -g $< -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
+
 BINARIES := $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/fakeagent $(BUILD)/testcert
 
 # ---- Demo ----
@@ -92,7 +99,7 @@ demo: $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/examples/checkout $(VENV)/bin/
 # ---- Tests ----
 
 .PHONY: test
-test: check-generated check-go test-go test-abi test-faults test-soak test-c test-tools test-demo test-readme test-python test-node ## Run every check and every suite.
+test: check-generated check-go test-go test-abi test-faults test-soak test-c test-conformance test-tools test-demo test-readme test-python test-node ## Run every check and every suite.
 	@echo "make test: every suite has passed"
 
 .PHONY: check-go
@@ -118,6 +125,11 @@ test-faults: $(BUILD)/faults/libaperture.so ## A panic at every point of the lib
 .PHONY: test-c
 test-c: $(BINARIES) ## The header and the library from C and C++.
 	CC=$(CC) CXX=$(CXX) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/run.sh
+
+.PHONY: test-conformance
+test-conformance: $(BUILD)/conformance/driver-go $(BUILD)/conformance/driver-c $(VENV)/installed $(MODULES) ## The same cases from Go, C, Python and Node.
+	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml tests/conformance
+	NODE=$(NODE) $(GO) test -count=1 ./tests/conformance
 
 .PHONY: test-tools
 test-tools: $(BINARIES) ## The tests in C under sanitizers, the race detector, and valgrind where it is installed.
