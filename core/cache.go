@@ -60,9 +60,9 @@ type CacheEntry struct {
 	TTL time.Duration
 }
 
-// ErrNoCacheAnswer says that the agent said nothing about a key: it was not asked for, or the flow was rejected before
-// the agent looked. It is neither a hit nor a miss.
-var ErrNoCacheAnswer = errors.New("there is no answer about this key")
+// ErrNoCacheAnswer says that nothing is known about a key: the agent was not asked about it, or the flow was rejected
+// before the agent looked. It is neither a hit nor a miss.
+var ErrNoCacheAnswer = errors.New("nothing is known about the cache entry")
 
 // CacheError is what the agent said about one entry that it could not read, store or remove.
 type CacheError struct {
@@ -327,8 +327,8 @@ func (f *Flow) GlobalCache(key string) CacheValue {
 	return globalOf(f.request.CacheLookup, f.answer.Response.CheckResponse().GetCacheLookupResponse(), key)
 }
 
-// ErrNoResultCacheKey says that a flow was started without a ResultCacheKey.
-var ErrNoResultCacheKey = errors.New("the flow has no result cache key")
+// ErrNoResultCacheKey says that a flow was started without a ResultCacheKey. It is an ErrNoCacheAnswer.
+var ErrNoResultCacheKey = fmt.Errorf("%w: the flow has no result cache key", ErrNoCacheAnswer)
 
 // SetResultCache stores the flow's result under its ResultCacheKey. Its error is ErrNoResultCacheKey, or one of CacheSet.
 // It may be called for every flow, also after its end.

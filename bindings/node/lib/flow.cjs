@@ -283,7 +283,7 @@ if (Symbol.asyncDispose !== undefined) {
 const NOTHING_LOOKED_UP = new CacheLookupResponse(null);
 
 function noResultCacheKey() {
-  return invalidArgument('the flow was started without a resultCacheKey');
+  return new ApertureError('NO_ANSWER', 'the flow was started without a resultCacheKey');
 }
 
 // A reviver for JSON.parse: the protocol's field names in JavaScript's spelling (token_return_statuses becomes

@@ -115,7 +115,7 @@ func (w words) duration(name string) time.Duration { return time.Duration(w.numb
 func failure(err error) words {
 	code := "INTERNAL"
 	switch {
-	case is[*core.ArgumentError](err), errors.Is(err, core.ErrNoResultCacheKey):
+	case is[*core.ArgumentError](err):
 		code = "INVALID_ARGUMENT"
 	case is[*core.CacheError](err):
 		code = "AGENT"
