@@ -982,8 +982,9 @@ APERTURE_API aperture_code aperture_client_state(aperture_client client, apertur
 APERTURE_API aperture_code aperture_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error);
 
 /*
- * Closes a client: calls that wait end as unreachable, spans that wait are sent, the connection is closed. Its flows
- * can still be read and must still be closed. Completions that were not polled are dropped, and their flows ended.
+ * Closes a client: calls that wait end as unreachable, save ends of flows, which may finish; spans that wait are
+ * sent; the connection is closed. Its flows can still be read and must still be closed. Completions that were not
+ * polled are dropped, and their flows ended.
  *
  * @param client The client.
  * @param timeout_ns How long it may take, in nanoseconds; 0: APERTURE_DEFAULT_CLOSE_TIMEOUT_NS.
