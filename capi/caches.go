@@ -50,6 +50,9 @@ func aperture_go_cache_lookup_async(client C.uint64_t, keys *C.aperture_cache_ke
 		if s.client.Immediate() {
 			return s.lookup(wanted, answer)
 		}
+		if err := wanted.Validate(); err != nil {
+			return err
+		}
 		number, err := s.spawnCall(asyncCall{
 			name: "capi.cache_lookup", kind: abi.CompletionCacheLookup, tag: uint64(tag), limit: s.maxPending,
 			run: func(ctx context.Context, pending *completion.Call) { s.lookupPending(ctx, pending, wanted) },
@@ -191,6 +194,9 @@ func aperture_go_cache_set_async(client C.uint64_t, entry *C.aperture_cache_entr
 		if err != nil {
 			return err
 		}
+		if err := stored.Validate(); err != nil {
+			return err
+		}
 		return s.changeCache("capi.cache_set", abi.CompletionCacheSet, tag, call, func(ctx context.Context) error {
 			return s.client.CacheSet(ctx, stored)
 		})
@@ -221,6 +227,9 @@ func aperture_go_cache_delete_async(client C.uint64_t, key *C.aperture_cache_key
 		}
 		removed, err := cacheKey(key)
 		if err != nil {
+			return err
+		}
+		if err := removed.Validate(); err != nil {
 			return err
 		}
 		return s.changeCache("capi.cache_delete", abi.CompletionCacheDelete, tag, call, func(ctx context.Context) error {

@@ -76,21 +76,10 @@ func (e *CacheError) Error() string { return "the agent's cache: " + e.Message }
 //
 // The error is an *ArgumentError, ErrClosed, or a *check.UnreachableError. What went wrong with one key is in the answer.
 func (c *Client) CacheLookup(ctx context.Context, keys CacheKeys) (*CacheAnswer, error) {
-	timeout, err := checkCacheCall(keys.ControlPoint, keys.Timeout)
+	request, timeout, err := keys.request()
 	if err != nil {
 		return nil, err
 	}
-	if keys.ResultKey == "" && len(keys.GlobalKeys) == 0 {
-		return nil, &ArgumentError{"cache keys", "are missing; give a result key or at least one global key"}
-	}
-	request, size, err := cacheLookup(keys.ResultKey, keys.GlobalKeys)
-	if err != nil {
-		return nil, err
-	}
-	if size += len(keys.ControlPoint); size > MaxRequestBytes {
-		return nil, tooLarge("cache keys", size)
-	}
-	request.ControlPoint = keys.ControlPoint
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -106,14 +95,8 @@ func (c *Client) CacheLookup(ctx context.Context, keys CacheKeys) (*CacheAnswer,
 // The error is an *ArgumentError, ErrClosed, a *CacheError, or a *check.UnreachableError.
 func (c *Client) CacheSet(ctx context.Context, entry CacheEntry) error {
 	timeout, err := entry.check()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case entry.TTL <= 0:
-		return &ArgumentError{"TTL", "is not positive; a value must live for some time, at most 7 days"}
-	}
-	if size := len(entry.ControlPoint) + len(entry.Key) + len(entry.Value); size > MaxCacheValueBytes {
-		return tooLarge("value", size)
 	}
 	if c.closed.Load() {
 		return ErrClosed
@@ -139,9 +122,6 @@ func (c *Client) CacheDelete(ctx context.Context, key CacheKey) error {
 	timeout, err := key.check()
 	if err != nil {
 		return err
-	}
-	if size := len(key.ControlPoint) + len(key.Key); size > MaxRequestBytes {
-		return tooLarge("cache key", size)
 	}
 	if c.closed.Load() {
 		return ErrClosed
@@ -284,8 +264,65 @@ func cacheLookup(resultKey string, globalKeys []string) (request *checkv1.CacheL
 	return &checkv1.CacheLookupRequest{ResultCacheKey: resultKey, GlobalCacheKeys: globalKeys}, size, nil
 }
 
+// Validate returns the *ArgumentError that CacheLookup would, or nil, for a caller that refuses bad arguments at once but
+// asks on another goroutine.
+func (k CacheKeys) Validate() error {
+	_, _, err := k.request()
+	return err
+}
+
+// Validate is as CacheKeys.Validate, for CacheDelete.
+func (k CacheKey) Validate() error {
+	_, err := k.check()
+	return err
+}
+
+// Validate is as CacheKeys.Validate, for CacheSet.
+func (e CacheEntry) Validate() error {
+	_, err := e.check()
+	return err
+}
+
+// request finds mistakes in keys and returns the request for them, and the timeout of the call.
+func (k *CacheKeys) request() (*checkv1.CacheLookupRequest, time.Duration, error) {
+	timeout, err := checkCacheCall(k.ControlPoint, k.Timeout)
+	if err != nil {
+		return nil, 0, err
+	}
+	if k.ResultKey == "" && len(k.GlobalKeys) == 0 {
+		return nil, 0, &ArgumentError{"cache keys", "are missing; give a result key or at least one global key"}
+	}
+	request, size, err := cacheLookup(k.ResultKey, k.GlobalKeys)
+	if err != nil {
+		return nil, 0, err
+	}
+	if size += len(k.ControlPoint); size > MaxRequestBytes {
+		return nil, 0, tooLarge("cache keys", size)
+	}
+	request.ControlPoint = k.ControlPoint
+	return request, timeout, nil
+}
+
+// check finds mistakes in an entry and returns the timeout of the call.
+func (e *CacheEntry) check() (time.Duration, error) {
+	timeout, err := e.CacheKey.check()
+	switch {
+	case err != nil:
+		return 0, err
+	case e.TTL <= 0:
+		return 0, &ArgumentError{"TTL", "is not positive; a value must live for some time, at most 7 days"}
+	}
+	if size := len(e.ControlPoint) + len(e.Key) + len(e.Value); size > MaxCacheValueBytes {
+		return 0, tooLarge("value", size)
+	}
+	return timeout, nil
+}
+
 // check finds mistakes in a key and returns the timeout of the call.
 func (k *CacheKey) check() (time.Duration, error) {
+	if size := len(k.ControlPoint) + len(k.Key); size > MaxRequestBytes {
+		return 0, tooLarge("cache key", size)
+	}
 	switch {
 	case k.Scope != ResultCache && k.Scope != GlobalCache:
 		return 0, &ArgumentError{"cache scope", "is neither ResultCache (0) nor GlobalCache (1)"}

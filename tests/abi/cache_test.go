@@ -195,6 +195,10 @@ func TestBadCacheStructs(t *testing.T) {
 			failed := host.NewFailure()
 			require.Equal(t, host.ErrorInvalidArgument, host.Lib.CacheSet(client, entry, failed))
 			require.Contains(t, failed.Text(), test.names)
+			call, failed := host.Handle(7), host.NewFailure()
+			require.Equal(t, host.ErrorInvalidArgument, host.Lib.CacheSetAsync(client, entry, 1, &call, failed), "at once")
+			require.Contains(t, failed.Text(), test.names)
+			require.Zero(t, call)
 		})
 	}
 	for name, change := range map[string]func(*host.CacheKeys){
@@ -211,7 +215,13 @@ func TestBadCacheStructs(t *testing.T) {
 			answer, failed := host.Handle(7), host.NewFailure()
 			require.Equal(t, host.ErrorInvalidArgument, host.Lib.CacheLookup(client, keys, &answer, failed), failed.Text())
 			require.Zero(t, answer)
+			var call host.Handle
+			require.Equal(t, host.ErrorInvalidArgument, host.Lib.CacheLookupAsync(client, keys, 1, &answer, &call, failed), "at once")
+			require.Zero(t, call)
 		})
 	}
+	key, call := host.KeyFor("checkout", ""), host.Handle(7)
+	require.Equal(t, host.ErrorInvalidArgument, host.Lib.CacheDeleteAsync(client, key, 1, &call, nil), "at once")
+	require.Zero(t, call)
 	require.Zero(t, host.ReadStats(t, client).CacheCalls)
 }
