@@ -89,13 +89,7 @@ class _Response(Outcome[_R]):
     def get_error(self) -> Optional[errors.ApertureError]:
         """What went wrong, or None."""
         self._join()
-        self._refuse_arguments()
         return self._error
-
-    def _refuse_arguments(self) -> None:
-        # An argument that only the library can judge is judged after an asynchronous call has begun.
-        if isinstance(self._error, errors.InvalidArgumentError):
-            raise self._error.with_traceback(None)
 
     def _settle(self) -> None:
         with self._queue.condition:
@@ -112,7 +106,6 @@ class _Response(Outcome[_R]):
             self._error = self._client._failure(code, told)
 
     def _result(self: _R) -> _R:
-        self._refuse_arguments()
         return self
 
 
@@ -294,14 +287,14 @@ def _call(
                     response._call = queue.keep(memory, loop, cancellable=True)
                     if loop is None:
                         client._join(response, response._call)
-                        response._refuse_arguments()
                     return response
             if code == FORKED:
                 client._reconnect(queue)
                 continue
             response._answered(code, memory.error, memory.answer.value)
             memory.answer.value = 0
-            response._refuse_arguments()
+            if isinstance(response._error, errors.InvalidArgumentError):
+                raise response._error
             return response
         except errors.ClosedError as error:  # the client of a parent, in a child
             response._error = error
