@@ -171,71 +171,71 @@ func cacheValue(scope C.aperture_cache_scope, key *C.aperture_text, status *C.ap
 //export aperture_go_cache_set
 func aperture_go_cache_set(client C.uint64_t, entry *C.aperture_cache_entry, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_cache_set", failure, func() error {
-		s, err := clients.find(client)
+		_, set, err := setting(client, entry)
 		if err != nil {
 			return err
 		}
-		stored, err := cacheEntry(entry)
-		if err != nil {
-			return err
-		}
-		return s.client.CacheSet(context.Background(), stored)
+		return set(context.Background())
 	})
 }
 
 //export aperture_go_cache_set_async
 func aperture_go_cache_set_async(client C.uint64_t, entry *C.aperture_cache_entry, tag C.uint64_t, call *C.uint64_t, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_cache_set_async", failure, func() error {
-		s, err := clients.find(client)
+		s, set, err := setting(client, entry)
 		if err != nil {
 			return err
 		}
-		stored, err := cacheEntry(entry)
-		if err != nil {
-			return err
-		}
-		if err := stored.Validate(); err != nil {
-			return err
-		}
-		return s.changeCache("capi.cache_set", abi.CompletionCacheSet, tag, call, func(ctx context.Context) error {
-			return s.client.CacheSet(ctx, stored)
-		})
+		return s.changeCache("capi.cache_set", abi.CompletionCacheSet, tag, call, set)
 	})
+}
+
+// setting reads what both forms of a set are given, and returns what does it.
+func setting(client C.uint64_t, in *C.aperture_cache_entry) (*session, func(context.Context) error, error) {
+	s, err := clients.find(client)
+	if err != nil {
+		return nil, nil, err
+	}
+	entry, err := cacheEntry(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func(ctx context.Context) error { return s.client.CacheSet(ctx, entry) }, entry.Validate()
 }
 
 //export aperture_go_cache_delete
 func aperture_go_cache_delete(client C.uint64_t, key *C.aperture_cache_key, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_cache_delete", failure, func() error {
-		s, err := clients.find(client)
+		_, remove, err := deleting(client, key)
 		if err != nil {
 			return err
 		}
-		removed, err := cacheKey(key)
-		if err != nil {
-			return err
-		}
-		return s.client.CacheDelete(context.Background(), removed)
+		return remove(context.Background())
 	})
 }
 
 //export aperture_go_cache_delete_async
 func aperture_go_cache_delete_async(client C.uint64_t, key *C.aperture_cache_key, tag C.uint64_t, call *C.uint64_t, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_cache_delete_async", failure, func() error {
-		s, err := clients.find(client)
+		s, remove, err := deleting(client, key)
 		if err != nil {
 			return err
 		}
-		removed, err := cacheKey(key)
-		if err != nil {
-			return err
-		}
-		if err := removed.Validate(); err != nil {
-			return err
-		}
-		return s.changeCache("capi.cache_delete", abi.CompletionCacheDelete, tag, call, func(ctx context.Context) error {
-			return s.client.CacheDelete(ctx, removed)
-		})
+		return s.changeCache("capi.cache_delete", abi.CompletionCacheDelete, tag, call, remove)
 	})
+}
+
+// deleting reads what both forms of a delete are given, and returns what does it.
+func deleting(client C.uint64_t, in *C.aperture_cache_key) (*session, func(context.Context) error, error) {
+	s, err := clients.find(client)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := cacheKey(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func(ctx context.Context) error { return s.client.CacheDelete(ctx, key) }, key.Validate()
 }
 
 // changeCache is the asynchronous form of what changes the cache.
