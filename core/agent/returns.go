@@ -34,23 +34,22 @@ func (r *returns) done() {
 
 // await waits until none is in progress, or ctx ends.
 func (r *returns) await(ctx context.Context) {
+	none := r.untilNone()
+	if none == nil {
+		return
+	}
 	select {
-	case <-r.waiting():
+	case <-none:
 	case <-ctx.Done():
 	}
 }
 
-// waiting returns what is closed when none is in progress.
-func (r *returns) waiting() <-chan struct{} {
+// untilNone returns what is closed when none is in progress any more, nil when none is.
+func (r *returns) untilNone() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.none == nil {
+	if r.inProgress > 0 && r.none == nil {
 		r.none = make(chan struct{})
 	}
-	none := r.none
-	if r.inProgress == 0 {
-		close(r.none)
-		r.none = nil
-	}
-	return none
+	return r.none
 }
