@@ -76,7 +76,7 @@ const char *aperture_error_description(aperture_code code) {
     case APERTURE_ERROR_BUFFER_TOO_SMALL:
         return "The buffer is too small; the length that is needed was stored.";
     case APERTURE_ERROR_RESOURCE_EXHAUSTED:
-        return "The process has no more of something, such as file descriptors.";
+        return "The process has no more of something, such as file descriptors; or a signal handler has interrupted a call of the library on this thread, and makes another (every function).";
     case APERTURE_ERROR_INTERNAL:
         return "A defect of the library; please report its message.";
     case APERTURE_ERROR_FORKED:

@@ -170,7 +170,8 @@ enum {
     APERTURE_ERROR_POLICY = -8,
     /* The buffer is too small; the length that is needed was stored. */
     APERTURE_ERROR_BUFFER_TOO_SMALL = -9,
-    /* The process has no more of something, such as file descriptors. */
+    /* The process has no more of something, such as file descriptors; or a signal handler has interrupted a call
+     * of the library on this thread, and makes another (every function). */
     APERTURE_ERROR_RESOURCE_EXHAUSTED = -10,
     /* A defect of the library; please report its message. */
     APERTURE_ERROR_INTERNAL = -11,

@@ -246,6 +246,130 @@ static void show_what_happens_unprotected(void) {
     printf("measured: with leave_signal_handlers %d of %d processes have crashed\n", crashed, TRIES);
 }
 
+/* ---- Handlers that call the library ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DEPTH (4 << 10) /* a sanitizer has alternate stacks of its own, which are small */
+#else
+#define DEPTH (512 << 10) /* bytes of stack that a handler takes */
+#endif
+
+static pthread_t interrupted;
+static atomic_long refused, answered;
+
+static void *keep_sending_signals(void *number) {
+    while (!atomic_load(&stop)) {
+        CHECK(pthread_kill(interrupted, *(int *)number) == 0);
+        sleep_ns(MILLISECOND / 20);
+    }
+    return NULL;
+}
+
+/* Uses the library as a program that ends in its handler does: with much below it on the stack, and more signals. */
+static void end_in_handler(int number) {
+    static int other = SIGUSR1;
+    volatile unsigned char frame[DEPTH];
+    pthread_t sender;
+    for (size_t i = 0; i < sizeof frame; i++) {
+        frame[i] = (unsigned char)(i * 7);
+    }
+    atomic_store(&stop, 0);
+    interrupted = pthread_self();
+    CHECK(number == SIGHUP && pthread_create(&sender, NULL, keep_sending_signals, &other) == 0);
+    for (int flow = 0; flow < scaled(DIRECTED) || atomic_load(&taken) < scaled(DIRECTED); flow++) {
+        run_large_flow(accepting);
+        for (size_t i = 0; i < sizeof frame; i += 509) {
+            CHECK(frame[i] == (unsigned char)(i * 7));
+        }
+    }
+    atomic_store(&stop, 1);
+    CHECK(pthread_join(sender, NULL) == 0);
+    exit(0);
+}
+
+static void close_accepting(void) {
+    close_client(accepting);
+}
+
+static void *raise_in_thread(void *unused) {
+    run_large_flow(accepting);
+    raise(SIGHUP);
+    return unused;
+}
+
+static void use_in_handler(void *in_thread) {
+    pthread_t thread;
+    accepting = client_for("local:");
+    CHECK(atexit(close_accepting) == 0);
+    install(SIGHUP, end_in_handler, 0);
+    install(SIGUSR1, on_signal, SA_RESTART);
+    CHECK(aperture_protect_signal_handlers(NULL) == APERTURE_OK);
+    atomic_store(&taken, 0);
+    if (*(int *)in_thread) {
+        CHECK(pthread_create(&thread, NULL, raise_in_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    }
+    run_large_flow(accepting);
+    raise(SIGHUP);
+}
+
+/* Calls the library whatever it has interrupted. */
+static void call_in_handler(int number) {
+    int before = errno;
+    aperture_flow_params params = checkout();
+    aperture_decision decision = APERTURE_DECISION_INIT;
+    aperture_error error = APERTURE_ERROR_INIT;
+    aperture_flow flow = NULL;
+    aperture_code code = aperture_start_flow(accepting, &params, &flow, &decision, &error);
+    if (code == APERTURE_ERROR_RESOURCE_EXHAUSTED) {
+        CHECK(strstr(error.message, "signal handler") != NULL && flow == NULL);
+        atomic_fetch_add(&refused, 1);
+    } else {
+        CHECK_OK(code, error);
+        finish_flow(flow);
+        atomic_fetch_add(&answered, 1);
+    }
+    CHECK(number == SIGUSR1);
+    errno = before;
+}
+
+static void *take_calling_signals(void *unused) {
+    int64_t deadline = now_ns() + PATIENCE;
+    while (atomic_load(&refused) < scaled(DIRECTED) || atomic_load(&answered) < scaled(DIRECTED) / 20) {
+        CHECK(now_ns() < deadline);
+        run_large_flow(accepting);
+        for (volatile int i = 0; i < 10000; i++) {
+        }
+    }
+    atomic_store(&stop, 1);
+    return unused;
+}
+
+static void interrupt_calls(void *unused) {
+    static int other = SIGUSR1;
+    pthread_t sender;
+    (void)unused;
+    accepting = client_for("local:");
+    install(SIGUSR1, call_in_handler, SA_RESTART);
+    CHECK(aperture_protect_signal_handlers(NULL) == APERTURE_OK);
+    interrupted = pthread_self();
+    CHECK(pthread_create(&sender, NULL, keep_sending_signals, &other) == 0);
+    take_calling_signals(NULL);
+    CHECK(pthread_join(sender, NULL) == 0);
+    printf("measured: %ld calls of handlers answered, %ld refused\n", atomic_load(&answered), atomic_load(&refused));
+    install(SIGUSR1, SIG_IGN, 0);
+    close_client(accepting);
+    CHECK(aperture_live_handles() == 0);
+}
+
+static void test_calls_of_handlers(void) {
+    for (int in_thread = 0; in_thread <= 1; in_thread++) {
+        int status = in_child(use_in_handler, &in_thread);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    int status = in_child(interrupt_calls, NULL);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* ---- Threads of the library take no signal of the host ---- */
 
 static int is_of_host(int thread) {
@@ -575,6 +699,7 @@ int main(int argc, char **argv) {
     test_default_actions();
     test_broken_pipes();
     test_left_handlers();
+    test_calls_of_handlers();
     show_what_happens_unprotected();
 
     test_late_handler();

@@ -67,7 +67,7 @@ const (
 	ErrorCancelled         Code = -7  // The call was cancelled by aperture_call_cancel.
 	ErrorPolicy            Code = -8  // A policy file of a local: address is missing or wrong; the message has file, line and column.
 	ErrorBufferTooSmall    Code = -9  // The buffer is too small; the length that is needed was stored.
-	ErrorResourceExhausted Code = -10 // The process has no more of something, such as file descriptors.
+	ErrorResourceExhausted Code = -10 // The process has no more of something, such as file descriptors; or a signal handler has interrupted a call of the library on this thread, and makes another (every function).
 	ErrorInternal          Code = -11 // A defect of the library; please report its message.
 	ErrorForked            Code = -12 // The handle belongs to the process that this one was forked from. Make a new client here.
 	ErrorAgent             Code = -13 // The agent answered, with an error about this one cache entry; the message is the agent's.

@@ -5,22 +5,23 @@
 // Most of it is C, because it has to be there before the runtime is, and after the runtime is dead. Each file is about
 // one danger and begins with the reason:
 //
-//	process.c       which process this is: nothing enters the runtime of a parent
-//	start.c         the runtime starts with the first client (start.ld moves its entry)
-//	image.c         a forked child loads a fresh copy of the library
-//	loader.c        unless the loader is locked for ever
-//	thread_key.c    a thread of a child does not enter the dead runtime when it ends
-//	thread_end.c    a thread of the host that ends is noticed
-//	connections.c   a forked child closes its parent's connections (with connection.go)
-//	threads.c       threads of the runtime take no signals of the host
-//	signal_table.c  nor do they unblock them again
-//	signals.c       handlers of the host never run on a goroutine's stack
-//	limits.c        the limit of files stays, and what the runtime would die without is looked for before
-//	settings.c      aperture_configure, which a forked child inherits
-//	environment.c   options come from the environment as it is, not as Go has copied it
-//	stack_bounds.c  why a call on a foreign stack is cheap
-//	failure.c       errors of what is answered in C
-//	guest.go        what must be done in Go, right after the runtime has started
+//	process.c         which process this is: nothing enters the runtime of a parent
+//	start.c           the runtime starts with the first client (start.ld moves its entry)
+//	image.c           a forked child loads a fresh copy of the library
+//	loader.c          unless the loader is locked for ever
+//	thread_key.c      a thread of a child does not enter the dead runtime when it ends
+//	thread_end.c      a thread of the host that ends is noticed
+//	connections.c     a forked child closes its parent's connections (with connection.go)
+//	threads.c         threads of the runtime take no signals of the host
+//	signal_table.c    nor do they unblock them again
+//	signals.c         handlers of the host never run on a goroutine's stack
+//	calling_thread.c  but on one that is large enough, from where they may call the library
+//	limits.c          the limit of files stays, and what the runtime would die without is looked for before
+//	settings.c        aperture_configure, which a forked child inherits
+//	environment.c     options come from the environment as it is, not as Go has copied it
+//	stack_bounds.c    why a call on a foreign stack is cheap
+//	failure.c         errors of what is answered in C
+//	guest.go          what must be done in Go, right after the runtime has started
 package guest
 
 /*

@@ -7,6 +7,7 @@
 #define APERTURE_GUEST_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
@@ -99,17 +100,6 @@ void aperture_guest_leave_host_handlers(void);
 /* Puts the host's handlers back where the runtime's are. For a forked child, whose runtime is dead. */
 void aperture_guest_restore_host_handlers(void);
 
-/* Looks at the handlers again when the last look was in another 10 ms. Called on every way into Go. */
-static inline void aperture_guest_watch_signals(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* without a system call */
-    uint64_t period = (uint64_t)now.tv_sec * 100 + (uint64_t)now.tv_nsec / 10000000;
-    if (atomic_load_explicit(&aperture_guest_signals_seen, memory_order_relaxed) != period) {
-        atomic_store_explicit(&aperture_guest_signals_seen, period, memory_order_relaxed);
-        aperture_guest_protect_signal_handlers();
-    }
-}
-
 /* ---- signal_table.c: which signals the threads of the runtime unblock ---- */
 
 /* Lets the runtime leave the host's signals blocked in its threads. Called before it starts. */
@@ -130,6 +120,79 @@ bool aperture_guest_watch_thread(void);
 
 /* Returns the number of the calling thread when it is watched, else 0. */
 uint64_t aperture_guest_thread(void);
+
+/* ---- calling_thread.c: a thread of the host that calls the library ---- */
+
+/* What is known of a thread. It is made with the thread's first call, and goes with the thread. */
+struct aperture_guest_calling_thread {
+    uintptr_t stack; /* the lowest address of its own stack */
+    size_t stack_size; /* 0 when it could not be found out */
+    bool in_call;
+};
+
+/* NULL before the first call, and when there was no memory. One pointer, because memory for such variables is short. */
+extern __thread struct aperture_guest_calling_thread *aperture_guest_calling_thread
+    __attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+/* A call on its way through Go. */
+struct aperture_guest_call {
+    struct aperture_guest_calling_thread *thread;
+    bool blocks_signals;
+    sigset_t before;
+};
+
+struct aperture_guest_calling_thread *aperture_guest_meet_thread(void);
+
+/* Takes back what this thread was given. For a forked child, whose copy of the library gives it its own. */
+void aperture_guest_leave_thread(void);
+
+/* Blocks signals for a call that is made on the alternate stack. */
+void aperture_guest_block_on_signal_stack(struct aperture_guest_call *call);
+
+/* Describes why a call was not begun, and returns the code. */
+aperture_code aperture_guest_refuse_interruption(aperture_error *error);
+
+/* Looks at the handlers again when the last look was in another 10 ms. Called on every way into Go. */
+static inline void aperture_guest_watch_signals(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* without a system call */
+    uint64_t period = (uint64_t)now.tv_sec * 100 + (uint64_t)now.tv_nsec / 10000000;
+    if (atomic_load_explicit(&aperture_guest_signals_seen, memory_order_relaxed) != period) {
+        atomic_store_explicit(&aperture_guest_signals_seen, period, memory_order_relaxed);
+        aperture_guest_protect_signal_handlers();
+    }
+}
+
+/* Begins a call into Go, unless a signal handler makes it that has interrupted another call of this thread. */
+static inline bool aperture_guest_begin_call(struct aperture_guest_call *call) {
+    struct aperture_guest_calling_thread *thread = aperture_guest_calling_thread;
+    if (thread == NULL) {
+        thread = aperture_guest_meet_thread();
+    }
+    if (thread != NULL) {
+        if (thread->in_call) {
+            return false;
+        }
+        thread->in_call = true;
+    }
+    call->thread = thread;
+    call->blocks_signals = false;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (thread == NULL || here - thread->stack >= thread->stack_size) {
+        aperture_guest_block_on_signal_stack(call);
+    }
+    aperture_guest_watch_signals();
+    return true;
+}
+
+static inline void aperture_guest_end_call(const struct aperture_guest_call *call) {
+    if (call->thread != NULL) {
+        call->thread->in_call = false;
+    }
+    if (call->blocks_signals) {
+        pthread_sigmask(SIG_SETMASK, &call->before, NULL);
+    }
+}
 
 /* ---- connections.c: what a forked child closes ---- */
 

@@ -52,6 +52,7 @@ __attribute__((constructor(101))) static void loaded(void) {
 void aperture_guest_leave_parent(void) {
     if (aperture_guest_was_started()) {
         aperture_guest_detach_thread();
+        aperture_guest_leave_thread();
         aperture_guest_close_connections();
         aperture_guest_restore_host_handlers();
     }

@@ -76,7 +76,12 @@ static aperture_code apply(aperture_error *error) {
 }
 
 aperture_code aperture_guest_configure_go(aperture_error *error) {
+    struct aperture_guest_call call;
+    if (!aperture_guest_begin_call(&call)) {
+        return aperture_guest_refuse_interruption(error);
+    }
     aperture_code code = aperture_go_configure(settings.max_procs, settings.log_fd, settings.log_level);
+    aperture_guest_end_call(&call);
     if (code != APERTURE_OK) {
         return aperture_guest_fail(error, code, "the settings of the process cannot be applied");
     }

@@ -17,8 +17,10 @@ static _Atomic uintptr_t last_number;
 
 static void ended(void *number) {
     /* In a forked child the clients are those of the parent, and the runtime is dead. */
-    if (aperture_guest_functions() == &aperture_guest_own_functions) {
+    struct aperture_guest_call call;
+    if (aperture_guest_functions() == &aperture_guest_own_functions && aperture_guest_begin_call(&call)) {
         aperture_go_thread_ended((uint64_t)(uintptr_t)number);
+        aperture_guest_end_call(&call);
     }
 }
 
