@@ -102,8 +102,8 @@ type Decider interface {
 	CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest, timeout time.Duration) (*checkv1.CacheUpsertResponse, error)
 	// CacheDelete removes cache entries. It is bounded, and fails, as CacheLookup.
 	CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest, timeout time.Duration) (*checkv1.CacheDeleteResponse, error)
-	// Immediate says whether Check, FlowEnd and the cache calls always answer without waiting for anything, so that a caller on an
-	// event loop may call them there.
+	// Immediate says whether FlowEnd and the cache calls always answer without waiting for anything, so that a caller on
+	// an event loop may call them there.
 	Immediate() bool
 	// State says how it stands with the way to a decision, at this moment.
 	State() State
@@ -111,6 +111,21 @@ type Decider interface {
 	WaitReady(ctx context.Context) error
 	// Close ends everything that the Decider started. Calls in progress end with UnreachableClosed.
 	Close() error
+}
+
+// Starter is a Decider that lets a flow wait without a goroutine that waits with it.
+type Starter interface {
+	Decider
+	// Start begins a check. When it decides at once it returns the same as Check, and a nil Waiting. Otherwise it returns
+	// a Waiting, and calls decided later, once, with what Check would return: from a goroutine of its own, which decided
+	// must not keep. It may call it before it returns.
+	Start(request *Request, decided func(Answer, error)) (Answer, Waiting, error)
+}
+
+// Waiting is a check that waits.
+type Waiting interface {
+	// Cancel ends the wait with UnreachableCancelled, unless it has ended. It does not wait for decided to return.
+	Cancel()
 }
 
 // State says how it stands with the way to a decision. It may have changed when it is looked at: it is for an operator's

@@ -568,7 +568,7 @@ func TestSweeperGoesOnAfterAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var written bytes.Buffer // read when the sweeper has ended
 		healthy := newRateLimiter(&policy.Policy{Name: "healthy"}, policy.RateLimiter{
-			BucketCapacity: 1, Interval: time.Hour, MaxIdleTime: 10 * time.Second,
+			TokenBucket: policy.TokenBucket{BucketCapacity: 1, Interval: time.Hour, MaxIdleTime: 10 * time.Second},
 		}, DefaultMaxLabels)
 		broken := &rateLimiter{config: healthy.config} // without buckets
 		engine := &Engine{limiters: []*rateLimiter{healthy, broken}, epoch: time.Now()}

@@ -23,14 +23,18 @@ func benchmarkEngine(b *testing.B) *Engine {
 	b.Helper()
 	engine := newEngine([]policy.Policy{{
 		Name: "benchmark", Hash: "0", RateLimiters: []policy.RateLimiter{{
-			ComponentID:     "root.0",
-			Selectors:       []policy.Selector{{ControlPoint: "checkout", Service: policy.AnyService}},
-			BucketCapacity:  10,
-			FillAmount:      1e6,
-			Interval:        time.Second,
-			ContinuousFill:  true,
-			MaxIdleTime:     2 * time.Hour,
-			LimitByLabelKey: "user_id",
+			Component: policy.Component{
+				ID:        "root.0",
+				Selectors: []policy.Selector{{ControlPoint: "checkout", Service: policy.AnyService}},
+			},
+			TokenBucket: policy.TokenBucket{
+				BucketCapacity:  10,
+				FillAmount:      1e6,
+				Interval:        time.Second,
+				ContinuousFill:  true,
+				MaxIdleTime:     2 * time.Hour,
+				LimitByLabelKey: "user_id",
+			},
 		}},
 	}}, nil, Options{MaxLabels: DefaultMaxLabels})
 	b.Cleanup(func() { _ = engine.Close() })

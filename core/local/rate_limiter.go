@@ -28,7 +28,7 @@ func newRateLimiter(from *policy.Policy, config policy.RateLimiter, maxLabels in
 	limiter := &rateLimiter{
 		policyName:  from.Name,
 		policyHash:  from.Hash,
-		componentID: config.ComponentID,
+		componentID: config.ID,
 		config:      config,
 		parameters: bucketParameters{
 			capacity:   config.BucketCapacity,

@@ -87,15 +87,15 @@ func TestLoadBlueprintValues(t *testing.T) {
 		Name: "checkout",
 		Hash: policies[0].Hash,
 		RateLimiters: []RateLimiter{{
-			ComponentID:      "root.0",
-			BucketCapacity:   12.5,
-			FillAmount:       3,
-			Interval:         250 * time.Millisecond,
-			DelayInitialFill: true,
-			LimitByLabelKey:  "user_id",
-			TokensLabelKey:   "cost",
-			DeniedStatus:     checkv1.StatusCode_PaymentRequired,
-			Selectors: []Selector{
+			TokenBucket: TokenBucket{
+				BucketCapacity:   12.5,
+				FillAmount:       3,
+				Interval:         250 * time.Millisecond,
+				DelayInitialFill: true,
+				LimitByLabelKey:  "user_id",
+			},
+			TokensLabelKey: "cost",
+			Component: Component{ID: "root.0", DeniedStatus: checkv1.StatusCode_PaymentRequired, Selectors: []Selector{
 				{
 					ControlPoint: "checkout", AgentGroup: "eu", Service: "shop",
 					LabelMatcher: &LabelMatcher{
@@ -108,7 +108,7 @@ func TestLoadBlueprintValues(t *testing.T) {
 					},
 				},
 				{ControlPoint: "pay", AgentGroup: "aperture-cloud", Service: "any"},
-			},
+			}},
 		}},
 	}, policies[0])
 }
@@ -124,15 +124,19 @@ func TestLoadRenderedPolicyAndResource(t *testing.T) {
 				Name: "checkout",
 				Hash: policies[0].Hash,
 				RateLimiters: []RateLimiter{{
-					ComponentID:     "root.1",
-					BucketCapacity:  12.5,
-					FillAmount:      3,
-					Interval:        time.Minute,
-					ContinuousFill:  true,
-					MaxIdleTime:     7200 * time.Second,
-					LimitByLabelKey: "user_id",
-					PassThrough:     true,
-					Selectors:       []Selector{{ControlPoint: "checkout", AgentGroup: "aperture-cloud", Service: "any"}},
+					Component: Component{
+						ID:        "root.1",
+						Selectors: []Selector{{ControlPoint: "checkout", AgentGroup: "aperture-cloud", Service: "any"}},
+					},
+					TokenBucket: TokenBucket{
+						BucketCapacity:  12.5,
+						FillAmount:      3,
+						Interval:        time.Minute,
+						ContinuousFill:  true,
+						MaxIdleTime:     7200 * time.Second,
+						LimitByLabelKey: "user_id",
+						PassThrough:     true,
+					},
 				}},
 			}, policies[0])
 		})
@@ -167,7 +171,7 @@ circuit:
 	require.NoError(t, err)
 	require.Len(t, policies[0].RateLimiters, 2)
 	second := policies[0].RateLimiters[1]
-	assert.Equal(t, "root.1", second.ComponentID)
+	assert.Equal(t, "root.1", second.ID)
 	assert.Equal(t, 1.0, second.FillAmount)
 	assert.Equal(t, time.Second, second.Interval)
 	assert.Equal(t, "b", second.Selectors[0].ControlPoint)
@@ -179,7 +183,7 @@ func TestExtraComponentsComeAfterThoseOfTheBlueprint(t *testing.T) {
 	policies, _, err := Load("p.yaml", []byte(text))
 	require.NoError(t, err)
 	require.Len(t, policies[0].RateLimiters, 2)
-	assert.Equal(t, "root.3", policies[0].RateLimiters[1].ComponentID)
+	assert.Equal(t, "root.3", policies[0].RateLimiters[1].ID)
 }
 
 func TestHashFollowsMeaning(t *testing.T) {

@@ -15,18 +15,37 @@ import (
 // Policy is one policy of a file, as far as the local engine acts on it.
 type Policy struct {
 	Name string
-	// Hash is the same for documents that differ only in comments, layout and the order of keys.
-	Hash         string
-	RateLimiters []RateLimiter
+	// Hash is the same for documents that differ only in comments, layout and the order of keys. What a Policy resource
+	// says under dynamicConfig is not in it: an agent takes it over without forgetting anything.
+	Hash string
+
+	Samplers              []Sampler
+	RateLimiters          []RateLimiter
+	ConcurrencyLimiters   []ConcurrencyLimiter
+	ConcurrencySchedulers []ConcurrencyScheduler
+	QuotaSchedulers       []QuotaScheduler
 }
 
-// RateLimiter is a token bucket per value of a flow label.
-type RateLimiter struct {
-	// ComponentID is the component's place in the policy's circuit.
-	ComponentID string
+// Component is what all components have that decide about flows.
+type Component struct {
+	// ID is the component's place in the policy's circuit, such as "root.0".
+	ID string
 	// Selectors choose the flows; one that matches is enough. There is at least one.
 	Selectors []Selector
+	// DeniedStatus is the HTTP status for rejected flows, Empty for the default.
+	DeniedStatus checkv1.StatusCode
+}
 
+// RateLimiter rejects the flows for which a token bucket has no tokens.
+type RateLimiter struct {
+	Component
+	TokenBucket
+	// TokensLabelKey names the label that says how many tokens a flow takes; when it is empty each takes one.
+	TokensLabelKey string
+}
+
+// TokenBucket describes a bucket per value of a flow label.
+type TokenBucket struct {
 	BucketCapacity float64
 	// FillAmount is added to a bucket per Interval.
 	FillAmount     float64
@@ -38,12 +57,106 @@ type RateLimiter struct {
 	MaxIdleTime time.Duration
 	// LimitByLabelKey names the label whose values have a bucket each; when it is empty there is one bucket.
 	LimitByLabelKey string
-	// TokensLabelKey names the label that says how many tokens a flow takes; when it is empty each takes one.
-	TokensLabelKey string
-	// DeniedStatus is the HTTP status for rejected flows, Empty for the default.
-	DeniedStatus checkv1.StatusCode
 	// PassThrough accepts every flow.
 	PassThrough bool
+}
+
+// ConcurrencyLimiter rejects the flows that come while too many are in flight.
+type ConcurrencyLimiter struct {
+	Component
+	InFlight
+	// TokensLabelKey names the label that says how many tokens a flow takes; when it is empty each takes one.
+	TokensLabelKey string
+}
+
+// InFlight describes a count of the tokens in flight per value of a flow label.
+type InFlight struct {
+	// MaxConcurrency is how many tokens may be in flight. A flow is admitted as long as fewer are, whatever it takes.
+	MaxConcurrency float64
+	// MaxInflightDuration is after which time a flow that nobody has ended counts no more. It is positive.
+	MaxInflightDuration time.Duration
+	// MaxIdleTime is how long an unused count is kept, 0 for ever.
+	MaxIdleTime time.Duration
+	// LimitByLabelKey names the label whose values have a count each; when it is empty there is one count.
+	LimitByLabelKey string
+	// PassThrough accepts every flow.
+	PassThrough bool
+}
+
+// ConcurrencyScheduler lets flows wait until fewer are in flight.
+type ConcurrencyScheduler struct {
+	Component
+	InFlight
+	Scheduler
+}
+
+// QuotaScheduler lets flows wait until a token bucket has tokens for them.
+type QuotaScheduler struct {
+	Component
+	TokenBucket
+	Scheduler
+}
+
+// Scheduler says in which order flows wait, and for how long.
+type Scheduler struct {
+	// Workloads are looked at in order: the first that matches counts.
+	Workloads []Workload
+	// DefaultWorkload is that of the flows that match none.
+	DefaultWorkload WorkloadParameters
+	// DecisionDeadlineMargin is how much earlier than the deadline of a caller behind a network a flow is decided.
+	DecisionDeadlineMargin time.Duration
+	// The labels that say how many tokens a flow takes, its priority, the name of its workload, and among whom a
+	// workload is shared fairly; when a key is empty no label does.
+	TokensLabelKey, PriorityLabelKey, WorkloadLabelKey, FairnessLabelKey string
+}
+
+// Workload is one kind of work of a Scheduler.
+type Workload struct {
+	// Label is the name of the workload, or its index in decimal when it has none.
+	Label   string
+	Matcher *LabelMatcher
+	WorkloadParameters
+}
+
+// WorkloadParameters say how the flows of a workload are treated.
+type WorkloadParameters struct {
+	// Priority is positive; twice the priority is twice the share.
+	Priority float64
+	// Tokens is how many a flow takes, unless a label says it; 0 is taken for 1.
+	Tokens float64
+	// QueueTimeout bounds how long a flow waits, nil by its caller's deadline only. At 0 it does not wait.
+	QueueTimeout *time.Duration
+}
+
+// Sampler admits a share of the flows.
+type Sampler struct {
+	Component
+	// SessionLabelKey names the label whose values are admitted or not as a whole; when it is empty chance decides about
+	// each flow.
+	SessionLabelKey string
+	// RampMode: flows in ramp mode are admitted by such a sampler only.
+	RampMode bool
+	// PassThroughLabelValues are the values of the session label that are always admitted.
+	PassThroughLabelValues []string
+	// AcceptPercentage is the share, from 0 to 100. A load ramp computes it instead.
+	AcceptPercentage float64
+	// Ramp is nil for a sampler with a constant share.
+	Ramp *Ramp
+}
+
+// Ramp raises the share of a sampler step by step.
+type Ramp struct {
+	// Steps has one step at least.
+	Steps []RampStep
+	// Start lets the ramp go on; without it the ramp stays where it is. Reset puts it back to its begin, and holds it there.
+	Start, Reset bool
+}
+
+// RampStep is reached from the step before it in a time; the first one stays for its time.
+type RampStep struct {
+	// TargetAcceptPercentage is from 0 to 100.
+	TargetAcceptPercentage float64
+	Duration               time.Duration
 }
 
 // AnyService is the service of a selector that looks at no service.

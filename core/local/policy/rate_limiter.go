@@ -17,11 +17,9 @@ const (
 
 // blueprintRateLimiter reads the rate_limiter section of blueprint values, which is component 0 of its circuit.
 func (o *object) blueprintRateLimiter() RateLimiter {
-	limiter := RateLimiter{
-		ComponentID:    "root.0",
-		BucketCapacity: o.amount("bucket_capacity"),
-		FillAmount:     o.amount("fill_amount"),
-	}
+	limiter := RateLimiter{Component: Component{ID: "root.0"}}
+	limiter.BucketCapacity = o.amount("bucket_capacity")
+	limiter.FillAmount = o.amount("fill_amount")
 	o.rateLimiter(&limiter)
 	o.object("alerter").alerter()
 	o.close()
@@ -30,7 +28,7 @@ func (o *object) blueprintRateLimiter() RateLimiter {
 
 // renderedRateLimiter reads a rate_limiter component of a circuit.
 func (o *object) renderedRateLimiter(componentID string) RateLimiter {
-	limiter := RateLimiter{ComponentID: componentID}
+	limiter := RateLimiter{Component: Component{ID: componentID}}
 	if ports := o.requiredObject("in_ports"); ports != nil {
 		limiter.BucketCapacity = ports.constant("bucket_capacity", true)
 		limiter.FillAmount = ports.constant("fill_amount", true)
