@@ -53,6 +53,11 @@ func AfterFunc(ctx context.Context, logger *slog.Logger, name string, run func()
 	return context.AfterFunc(ctx, func() { Do(logger, name, run, recovered) })
 }
 
+// AfterTime is time.AfterFunc, for a function that may panic as in Go.
+func AfterTime(delay time.Duration, logger *slog.Logger, name string, run func()) *time.Timer {
+	return time.AfterFunc(delay, func() { Do(logger, name, run, nil) })
+}
+
 // Do runs a function under a name, and says whether it returned. When it panics that is logged, and recovered is
 // called, unless it is nil.
 func Do(logger *slog.Logger, name string, run func(), recovered func(cause any)) (returned bool) {
