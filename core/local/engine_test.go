@@ -573,16 +573,16 @@ func TestSweeperGoesOnAfterAPanic(t *testing.T) {
 		broken := &rateLimiter{config: healthy.config} // without buckets
 		engine := &Engine{limiters: []*rateLimiter{healthy, broken}, epoch: time.Now()}
 		engine.sweeper.start(engine, slog.New(slog.NewTextHandler(&written, nil)))
-		labels := func() int { _, labels := healthy.buckets.counts(); return labels }
+		labels := func() int { return healthy.buckets.Counts().Labels }
 		time.Sleep(5 * time.Second) // by now it has panicked
-		healthy.buckets.take(int64(time.Since(engine.epoch)), "alice", 1)
+		healthy.buckets.Take(int64(time.Since(engine.epoch)), "alice", 1)
 		assert.Equal(t, 1, labels())
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
 		assert.Zero(t, labels(), "what is idle is swept")
 		assert.NoError(t, engine.Close(), "it can be closed")
 		assert.Contains(t, written.String(), "where=local.sweeper")
-		assert.Contains(t, written.String(), "bucketTable).sweep", "the stack")
+		assert.Contains(t, written.String(), "bucket.(*Table).Sweep", "the stack")
 		panics := strings.Count(written.String(), "\n")
 		assert.Greater(t, panics, 2)
 		assert.LessOrEqual(t, panics, 20, "it spins")

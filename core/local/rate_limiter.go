@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/local/bucket"
 	"github.com/libaperture/libaperture/core/local/policy"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
@@ -14,9 +15,8 @@ import (
 type rateLimiter struct {
 	policyName, policyHash, componentID string
 
-	config     policy.RateLimiter
-	parameters bucketParameters
-	buckets    *bucketTable
+	config  policy.RateLimiter
+	buckets *bucket.Table
 
 	// unlimited counts the flows that took nothing: without the label, or because the limiter passes all through.
 	unlimited atomic.Uint64
@@ -25,21 +25,20 @@ type rateLimiter struct {
 }
 
 func newRateLimiter(from *policy.Policy, config policy.RateLimiter, maxLabels int) *rateLimiter {
-	limiter := &rateLimiter{
+	parameters := bucket.Parameters{
+		Capacity:   config.BucketCapacity,
+		Fill:       config.FillAmount,
+		Interval:   config.Interval,
+		Continuous: config.ContinuousFill,
+		Delay:      config.DelayInitialFill,
+	}
+	return &rateLimiter{
 		policyName:  from.Name,
 		policyHash:  from.Hash,
 		componentID: config.ID,
 		config:      config,
-		parameters: bucketParameters{
-			capacity:   config.BucketCapacity,
-			fill:       config.FillAmount,
-			interval:   config.Interval,
-			continuous: config.ContinuousFill,
-			delay:      config.DelayInitialFill,
-		},
+		buckets:     bucket.NewTable(parameters, config.MaxIdleTime, maxLabels),
 	}
-	limiter.buckets = newBucketTable(&limiter.parameters, config.MaxIdleTime, maxLabels)
-	return limiter
 }
 
 // decide takes the flow's tokens from the bucket of its label value.
@@ -53,13 +52,13 @@ func (limiter *rateLimiter) decide(now int64, labels check.Labels, decision *lim
 		decision.consumed = tokens
 		return
 	}
-	result := limiter.buckets.take(now, value, tokens)
+	result := limiter.buckets.Take(now, value, tokens)
 	decision.value = value
-	decision.dropped = !result.ok
-	decision.wait = result.wait
-	decision.remaining = result.remaining
-	decision.current = result.current
-	if result.ok {
+	decision.dropped = !result.OK
+	decision.wait = result.Wait
+	decision.remaining = result.Remaining
+	decision.current = result.Current
+	if result.OK {
 		decision.consumed = tokens
 	}
 }
@@ -69,7 +68,7 @@ func (limiter *rateLimiter) revert(now int64, decision *limiterDecision) {
 	if decision.dropped || decision.reason != checkv1.LimiterDecision_LIMITER_REASON_UNSPECIFIED || decision.consumed == 0 {
 		return
 	}
-	limiter.buckets.giveBack(now, decision.value, decision.consumed)
+	limiter.buckets.GiveBack(now, decision.value, decision.consumed)
 }
 
 // value returns which bucket a flow takes from, and whether it takes from any.

@@ -36,18 +36,18 @@ func (engine *Engine) Snapshot() Snapshot {
 		Components:     make([]ComponentSnapshot, 0, len(engine.limiters)),
 	}
 	for _, limiter := range engine.limiters {
-		counts, labels := limiter.buckets.counts()
+		counts := limiter.buckets.Counts()
 		snapshot.Components = append(snapshot.Components, ComponentSnapshot{
 			Policy:        limiter.policyName,
 			Component:     limiter.componentID,
-			Accepted:      counts.accepted,
-			Rejected:      counts.rejected,
+			Accepted:      counts.Accepted,
+			Rejected:      counts.Rejected,
 			Unlimited:     limiter.unlimited.Load(),
-			Reverted:      counts.reverted,
+			Reverted:      counts.Reverted,
 			InvalidTokens: limiter.invalidTokens.Load(),
-			Labels:        labels,
-			Evicted:       counts.evicted,
-			Expired:       counts.expired,
+			Labels:        counts.Labels,
+			Evicted:       counts.Evicted,
+			Expired:       counts.Expired,
 		})
 	}
 	return snapshot

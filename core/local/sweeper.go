@@ -49,7 +49,7 @@ func (sweeper *sweeper) run(engine *Engine, interval time.Duration) {
 		case now := <-ticker.C:
 			guard.Point("local.sweeper.sweep")
 			for _, limiter := range engine.limiters {
-				limiter.buckets.sweep(int64(now.Sub(engine.epoch)))
+				limiter.buckets.Sweep(int64(now.Sub(engine.epoch)))
 			}
 		}
 	}
