@@ -321,7 +321,8 @@ func TestBucketAdmitsNoMoreThanAllowed(t *testing.T) {
 			sum := 0.0
 			for _, last := range admitted[first:] {
 				sum += last.n
-				intervals := float64(last.at-admitted[first].at) / float64(parameters.Interval)
+				// A delayed filling begins right after its time, a nanosecond later.
+				intervals := float64(last.at-admitted[first].at+1) / float64(parameters.Interval)
 				if !parameters.Continuous {
 					intervals = math.Floor(intervals) + 1
 				}
