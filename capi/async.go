@@ -38,12 +38,16 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 		if err != nil {
 			return err
 		}
-		if s.client.Immediate() {
-			return s.start(context.Background(), controlPoint, request, flow, decision)
-		}
 		prepared, err := s.client.PrepareFlow(controlPoint, request)
 		if err != nil {
 			return err
+		}
+		if s.client.CanBegin() {
+			number, err := s.begin(prepared, uint64(tag), flow, decision)
+			if number == 0 {
+				return err
+			}
+			return pend(call, number, err)
 		}
 		number, err := s.spawnCall(asyncCall{
 			name: "capi.start_flow", kind: abi.CompletionStartFlow, tag: uint64(tag), limit: s.maxPending,
@@ -57,10 +61,49 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 	})
 }
 
-// startPending starts a flow and ends the call with it. A flow that nobody will see is ended here, also when that is
-// because of a panic.
-func (s *session) startPending(ctx context.Context, pending *completion.Call, prepared core.PreparedFlow) {
-	started := prepared.Start(ctx)
+// begin starts a flow that waits without a goroutine. It hands the flow out when it is decided at once, and returns the
+// handle of its call otherwise.
+func (s *session) begin(prepared core.PreparedFlow, tag uint64, flow *C.uint64_t, decision *C.aperture_decision) (uint64, error) {
+	started, waiting := prepared.Begin()
+	if started != nil {
+		return 0, s.handOut(started, flow, decision)
+	}
+	pending, number, err := s.beginCall(abi.CompletionStartFlow, tag, waiting.Cancel, s.maxPending)
+	if errors.Is(err, errNoCall) {
+		return 0, s.handOut(waiting.Refuse(check.UnreachableOverloaded, errOverloaded), flow, decision)
+	}
+	if err == nil && !s.beginWork() {
+		calls.Close(number)
+		pending.Forget()
+		err = errClosing
+	}
+	if err != nil {
+		s.takeBack(0, waiting.Refuse(check.UnreachableCancelled, err))
+		return 0, err
+	}
+	end := func() {
+		guard.Do(logger, "capi.start_flow.waited", func() { s.endWaiting(pending, waiting.Flow()) },
+			func(cause any) { s.endCall(pending, 0, panicked(cause)) })
+		s.work.Done()
+	}
+	if waiting.Await(end) {
+		end()
+	}
+	return number, nil
+}
+
+// endWaiting ends the call of a flow that has waited.
+func (s *session) endWaiting(pending *completion.Call, started *core.Flow) {
+	var err error
+	if started.UnreachableReason() == check.UnreachableCancelled {
+		err = errCancelled
+	}
+	s.endStart(pending, started, err)
+}
+
+// endStart ends the call of a flow, with the flow or with an error. A flow that nobody will see is ended here, also when
+// that is because of a panic.
+func (s *session) endStart(pending *completion.Call, started *core.Flow, err error) {
 	var number uint64
 	seen := false
 	defer func() {
@@ -69,13 +112,22 @@ func (s *session) startPending(ctx context.Context, pending *completion.Call, pr
 		}
 	}()
 	guard.Point("capi.start_flow.admitted")
-	if ctx.Err() != nil {
-		s.endCall(pending, 0, errCancelled)
+	if err != nil {
+		s.endCall(pending, 0, err)
 		return
 	}
-	var err error
 	number, err = s.open(started)
 	seen = s.endCall(pending, number, err) && err == nil
+}
+
+// startPending starts a flow and ends the call with it.
+func (s *session) startPending(ctx context.Context, pending *completion.Call, prepared core.PreparedFlow) {
+	started := prepared.Start(ctx)
+	var err error
+	if ctx.Err() != nil {
+		err = errCancelled
+	}
+	s.endStart(pending, started, err)
 }
 
 // pend tells the caller of an asynchronous form about its call.

@@ -20,7 +20,7 @@ type session struct {
 	maxPending uint64
 	thread     uint64 // with which the client is closed, or 0
 	closing    atomic.Bool
-	// work counts the goroutines of asynchronous calls. Its lock makes sure that none starts once a close waits for
+	// work counts the asynchronous calls that are under way. Its lock makes sure that none starts once a close waits for
 	// them.
 	workMu sync.Mutex
 	work   sync.WaitGroup
@@ -71,13 +71,21 @@ func (s *session) finishAlone(flow *core.Flow, begin func() (core.EndingFlow, er
 		return
 	}
 	var done func()
-	s.workMu.Lock()
-	if !s.closing.Load() {
-		s.work.Add(1)
+	if s.beginWork() {
 		done = s.work.Done
 	}
-	s.workMu.Unlock()
 	guard.Go(logger, "capi.take_back", finish, func(any) { finish() }, done)
+}
+
+// beginWork counts in what a close waits for, until s.work.Done. It returns false once a close has begun.
+func (s *session) beginWork() bool {
+	s.workMu.Lock()
+	defer s.workMu.Unlock()
+	if s.closing.Load() {
+		return false
+	}
+	s.work.Add(1)
+	return true
 }
 
 // background runs what nobody waits for. It is short: everything that it may call has a deadline. After a panic it is
@@ -122,15 +130,12 @@ func (s *session) spawnCall(async asyncCall) (uint64, error) {
 		cancel()
 		return 0, err
 	}
-	s.workMu.Lock()
-	defer s.workMu.Unlock()
-	if s.closing.Load() {
+	if !s.beginWork() {
 		cancel()
 		calls.Close(number)
 		call.Forget()
 		return 0, errClosing
 	}
-	s.work.Add(1)
 	guard.Go(logger, async.name, func() { async.run(ctx, call) }, func(cause any) {
 		defer s.endCall(call, async.flow, panicked(cause))
 		if async.recovered != nil {

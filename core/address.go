@@ -37,7 +37,11 @@ func openLocal(path string, logger *slog.Logger) (check.Decider, error) {
 	if strings.ContainsRune(path, 0) {
 		return nil, &ArgumentError{"address", `has a NUL in the path after "local:"`}
 	}
-	engine, err := local.Open(path, local.Options{Logger: logger})
+	var paths []string
+	if path != "" {
+		paths = []string{path}
+	}
+	engine, err := local.Open(paths, local.Options{Logger: logger})
 	if err != nil {
 		return nil, err // a *local.LoadError says file, line and what was expected
 	}

@@ -115,8 +115,7 @@ func TestCacheLookup(t *testing.T) {
 func TestCacheOfAFlow(t *testing.T) {
 	for name, test := range valueCases {
 		t.Run(name, func(t *testing.T) {
-			response := &checkv1.CheckResponse{CacheLookupResponse: responseAbout(test.answer)}
-			decider := &fakeDecider{check: answering(check.Answer{Response: responder{response}})}
+			decider := &fakeDecider{check: answering(check.Answer{CacheLookup: responseAbout(test.answer)})}
 			flow := start(t, clientOf(t, decider, Options{}), FlowParams{ResultCacheKey: "r", GlobalCacheKeys: []string{"hasOwnProperty"}})
 			test.assert(t, flow.ResultCache())
 			test.assert(t, flow.GlobalCache("hasOwnProperty"))

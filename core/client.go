@@ -33,8 +33,9 @@ import (
 // Client asks for decisions. It is made once and shared: all methods may be called from several goroutines at once.
 type Client struct {
 	decider        check.Decider
-	immediate      bool       // decider.Immediate()
-	telemetry      *telemetry // nil when no spans are exported
+	starter        check.Starter // the decider, if it is one
+	immediate      bool          // decider.Immediate()
+	telemetry      *telemetry    // nil when no spans are exported
 	flowEndTimeout time.Duration
 	logger         *slog.Logger
 	quiet          [UnreachableReasons]logLimit
@@ -79,6 +80,7 @@ func newClient(decider check.Decider, options *Options) *Client {
 		logger:         options.Logger,
 		done:           make(chan struct{}),
 	}
+	c.starter, _ = decider.(check.Starter)
 	if agent, ok := decider.(agentDecider); ok && !options.TelemetryOff {
 		c.telemetry = startTelemetry(agent, options)
 	}
@@ -135,7 +137,8 @@ func (c *Client) failOpen(flow *Flow, unreachable *check.UnreachableError) {
 	c.logUnreachable("a flow has no decision", flow.request.ControlPoint, unreachable)
 }
 
-// Immediate says whether StartFlow and End never wait for anything, so that an event loop may call them.
+// Immediate says whether End, WaitReady and the cache calls never wait for anything, so that an event loop may call them.
+// It says nothing about StartFlow.
 func (c *Client) Immediate() bool { return c.immediate }
 
 // State says how it stands with the way to a decision, at this moment. It waits for nothing.

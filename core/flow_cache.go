@@ -11,7 +11,7 @@ func (f *Flow) ResultCache() CacheValue {
 	if f.unreachable != nil {
 		return CacheValue{Err: f.unreachable}
 	}
-	return resultOf(f.request.CacheLookup, f.answer.Response.CheckResponse().GetCacheLookupResponse())
+	return resultOf(f.request.CacheLookup, f.answer.CacheLookup)
 }
 
 // GlobalCache returns what the global cache had under one of the flow's FlowParams.GlobalCacheKeys.
@@ -19,7 +19,7 @@ func (f *Flow) GlobalCache(key string) CacheValue {
 	if f.unreachable != nil {
 		return CacheValue{Err: f.unreachable}
 	}
-	return globalOf(f.request.CacheLookup, f.answer.Response.CheckResponse().GetCacheLookupResponse(), key)
+	return globalOf(f.request.CacheLookup, f.answer.CacheLookup, key)
 }
 
 // ErrNoResultCacheKey says that a flow was started without a ResultCacheKey. It is an ErrNoCacheAnswer.

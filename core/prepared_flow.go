@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"time"
+
+	"github.com/libaperture/libaperture/core/check"
 )
 
 // PreparedFlow is a flow whose arguments are right and that has not asked yet. It is the first half of StartFlow, for a
@@ -27,28 +29,44 @@ func (c *Client) PrepareFlow(controlPoint string, params FlowParams) (PreparedFl
 	return PreparedFlow{flow}, nil
 }
 
-// Start asks whether the flow may run, as StartFlow does. It is called once.
+// Start asks whether the flow may run, as StartFlow does. It is called once, unless Begin is.
 func (p PreparedFlow) Start(ctx context.Context) *Flow {
 	flow := p.flow
-	c := flow.client
-	// Nobody reads the time of a flow without a span.
-	if c.telemetry != nil {
-		flow.start = time.Now()
+	flow.asked()
+	flow.answered(flow.client.decider.Check(ctx, &flow.request))
+	flow.count()
+	return flow
+}
+
+// asked notes that the decider is about to be asked. Nobody reads the time of a flow without a span.
+func (f *Flow) asked() {
+	if f.client.telemetry != nil {
+		f.start = time.Now()
 	}
-	answer, err := c.decider.Check(ctx, &flow.request)
+}
+
+// answered notes what Check has returned.
+func (f *Flow) answered(answer check.Answer, err error) {
 	if err != nil {
-		flow.answer.InFlight = answer.InFlight
-		c.failOpen(flow, asUnreachable(err))
-		return flow
+		f.answer.InFlight = answer.InFlight
+		f.unreachable = asUnreachable(err)
+		return
 	}
-	if c.telemetry != nil {
-		flow.workload = time.Since(flow.start)
+	if f.client.telemetry != nil {
+		f.workload = time.Since(f.start)
 	}
-	flow.answer = answer
-	if answer.Rejected {
+	f.answer = answer
+}
+
+// count counts a flow that was answered, and logs that there is no decision.
+func (f *Flow) count() {
+	c := f.client
+	switch {
+	case f.unreachable != nil:
+		c.failOpen(f, f.unreachable)
+	case f.answer.Rejected:
 		c.counts.rejected.Add(1)
-	} else {
+	default:
 		c.counts.accepted.Add(1)
 	}
-	return flow
 }

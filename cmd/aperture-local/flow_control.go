@@ -19,8 +19,9 @@ const defaultTimeout = 10 * time.Second
 // flowControl answers the calls of clients with the decisions of an engine.
 type flowControl struct {
 	checkv1.UnimplementedFlowControlServiceServer
-	decider check.Decider
-	metrics *metrics
+	decider  check.Decider
+	metrics  *metrics
+	activity *activity
 }
 
 // Check decides about a flow.
@@ -28,6 +29,7 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 	timeout, err := remaining(ctx)
 	if err != nil {
 		s.metrics.checkFailed.Inc()
+		s.activity.failed.Add(1)
 		return nil, err
 	}
 	labels := make(check.Labels, 0, len(request.GetLabels()))
@@ -43,6 +45,7 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 	})
 	if err != nil {
 		s.metrics.checkFailed.Inc()
+		s.activity.failed.Add(1)
 		return nil, statusOf(err)
 	}
 	if answer.Rejected {
@@ -51,6 +54,7 @@ func (s *flowControl) Check(ctx context.Context, request *checkv1.CheckRequest) 
 		s.metrics.checkAccepted.Inc()
 	}
 	response := answer.Response.CheckResponse()
+	s.activity.note(response)
 	if response.GetExpectEnd() != request.GetExpectEnd() {
 		response = proto.CloneOf(response) // a decision's message is shared
 		response.ExpectEnd = request.GetExpectEnd()

@@ -74,20 +74,30 @@ func TestFlowEndAnswersEveryReference(t *testing.T) {
 func TestCacheCallsReachTheEngine(t *testing.T) {
 	client := checkv1.NewFlowControlServiceClient(dial(t, startServer(t), nil))
 	keys := &checkv1.CacheLookupRequest{ControlPoint: "search", ResultCacheKey: "r", GlobalCacheKeys: []string{"g"}}
+	stored, err := client.CacheUpsert(patient(t), &checkv1.CacheUpsertRequest{
+		ControlPoint:     "search",
+		ResultCacheEntry: &checkv1.CacheEntry{Key: "r", Value: []byte("result")},
+	})
+	require.NoError(t, err)
+	require.NotNil(t, stored.GetResultCacheResponse())
+	assert.Equal(t, checkv1.CacheOperationStatus_SUCCESS, stored.GetResultCacheResponse().GetOperationStatus())
+
 	found, err := client.CacheLookup(patient(t), keys)
 	require.NoError(t, err)
 	checked, err := client.Check(patient(t), &checkv1.CheckRequest{ControlPoint: "search", CacheLookupRequest: keys})
 	require.NoError(t, err)
 	for _, found := range []*checkv1.CacheLookupResponse{found, checked.GetCacheLookupResponse()} {
-		assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetResultCacheResponse().GetLookupStatus())
+		assert.Equal(t, "result", string(found.GetResultCacheResponse().GetValue()))
+		assert.Equal(t, checkv1.CacheLookupStatus_HIT, found.GetResultCacheResponse().GetLookupStatus())
 		assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetGlobalCacheResponses()["g"].GetLookupStatus())
 	}
-	stored, err := client.CacheUpsert(patient(t), &checkv1.CacheUpsertRequest{ResultCacheEntry: &checkv1.CacheEntry{Key: "r"}})
+
+	removed, err := client.CacheDelete(patient(t), &checkv1.CacheDeleteRequest{ControlPoint: "search", ResultCacheKey: "r"})
 	require.NoError(t, err)
-	assert.Contains(t, stored.GetResultCacheResponse().GetError(), "no cache")
-	removed, err := client.CacheDelete(patient(t), &checkv1.CacheDeleteRequest{ResultCacheKey: "r"})
+	assert.Equal(t, checkv1.CacheOperationStatus_SUCCESS, removed.GetResultCacheResponse().GetOperationStatus())
+	found, err = client.CacheLookup(patient(t), keys)
 	require.NoError(t, err)
-	assert.NotNil(t, removed.GetResultCacheResponse())
+	assert.Equal(t, checkv1.CacheLookupStatus_MISS, found.GetResultCacheResponse().GetLookupStatus())
 }
 
 // fixedDecider answers every call alike and keeps what it was asked.
@@ -110,10 +120,10 @@ func (d *fixedDecider) FlowEnd(_ context.Context, _ *checkv1.FlowEndRequest, tim
 
 func serviceOf(t *testing.T, decider check.Decider) *flowControl {
 	t.Helper()
-	engine, err := local.Open("", local.Options{})
+	engine, err := local.Open(nil, local.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = engine.Close() })
-	return &flowControl{decider: decider, metrics: newMetrics(engine)}
+	return &flowControl{decider: decider, metrics: newMetrics(engine), activity: &activity{}}
 }
 
 func TestTheDeadlineOfACallBoundsTheDecision(t *testing.T) {

@@ -6,7 +6,10 @@
 //	aperture-local: metrics on http://127.0.0.1:41235/metrics
 //	aperture-local: listening on 127.0.0.1:41234
 //
-// It logs to standard error, and ends on SIGTERM and SIGINT. The exit code is 0 after such a signal, 1 when it could not
+// Beside the metrics, at /, is a status page for a browser.
+//
+// It logs to standard error. SIGHUP lets it read the policies again: those that are the same keep their state, and files
+// that are broken change nothing. It ends on SIGTERM and SIGINT. The exit code is 0 after such a signal, 1 when it could not
 // start or go on, and 2 when its command line is wrong.
 package main
 
@@ -33,11 +36,13 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	os.Exit(run(ctx, reload, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run serves until ctx ends, and returns the exit code.
-func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, reload <-chan os.Signal, arguments []string, stdout, stderr io.Writer) int {
 	config, err := parseFlags(arguments)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, usage())
@@ -62,7 +67,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 	}
 	fmt.Fprintln(stdout, "aperture-local: listening on", server.address())
 
-	if err := server.run(ctx); err != nil {
+	if err := server.run(ctx, reload); err != nil {
 		fmt.Fprintln(stderr, "aperture-local:", err)
 		return exitFailure
 	}

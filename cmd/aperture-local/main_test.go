@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,7 +26,8 @@ func TestTheProgramServesUntilItIsTerminated(t *testing.T) {
 
 	ctx := patient(t)
 	var stderr bytes.Buffer
-	command := exec.CommandContext(ctx, program, "--listen", "127.0.0.1:0", policyFile(t, limited))
+	policies := policyFile(t, limited)
+	command := exec.CommandContext(ctx, program, "--listen", "127.0.0.1:0", policies)
 	command.Stderr = &stderr
 	stdout, err := command.StdoutPipe()
 	require.NoError(t, err)
@@ -55,6 +58,12 @@ func TestTheProgramServesUntilItIsTerminated(t *testing.T) {
 	require.NoError(t, client.Close(ctx))
 	assert.Contains(t, get(t, url).body, `aperture_local_spans_total{status="OK"} 3`)
 
+	require.NoError(t, os.WriteFile(policies, []byte(limited+"# another comment\n"), 0o600))
+	require.NoError(t, command.Process.Signal(syscall.SIGHUP))
+	require.Eventually(t, func() bool {
+		return strings.Contains(get(t, url).body, `aperture_local_reloads_total{outcome="done"} 1`)
+	}, generous, 10*time.Millisecond)
+
 	require.NoError(t, command.Process.Signal(syscall.SIGTERM))
 	assert.False(t, lines.Scan(), "nothing follows the ready line")
 	require.NoError(t, command.Wait(), stderr.String())
@@ -80,7 +89,7 @@ func TestExitCodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			assert.Equal(t, test.want, run(stopped, test.arguments, &stdout, &stderr))
+			assert.Equal(t, test.want, run(stopped, nil, test.arguments, &stdout, &stderr))
 			assert.Contains(t, stdout.String(), test.stdout)
 			assert.Contains(t, stderr.String(), test.stderr)
 			if test.stdout == "" {
@@ -91,7 +100,7 @@ func TestExitCodes(t *testing.T) {
 
 	t.Run("every problem has a line of its own", func(t *testing.T) {
 		var stdout, stderr bytes.Buffer
-		run(stopped, []string{broken}, &stdout, &stderr)
+		run(stopped, nil, []string{broken}, &stdout, &stderr)
 		problems := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 		assert.Greater(t, len(problems), 1)
 		for _, problem := range problems {

@@ -85,9 +85,30 @@ func TestMetricsCountDecisions(t *testing.T) {
 	}
 }
 
-func TestOtherPagesAreNotFound(t *testing.T) {
-	s := startServer(t, "--metrics", "127.0.0.1:0")
-	assert.Equal(t, http.StatusNotFound, get(t, strings.TrimSuffix(s.metricsURL(), "metrics")).code)
+func TestMetricsOfEveryKindOfComponent(t *testing.T) {
+	s := startServerWith(t, everyKind, "--metrics", "127.0.0.1:0")
+	client := checkv1.NewFlowControlServiceClient(dial(t, s, nil))
+	response, err := client.Check(patient(t), &checkv1.CheckRequest{ControlPoint: "checkout"})
+	require.NoError(t, err)
+	require.Len(t, response.GetLimiterDecisions(), 4)
+	series := scrape(t, s)
+	for name, want := range map[string]string{
+		`aperture_local_reloads_total{outcome="done"}`:                                             "0",
+		`aperture_local_bucket_capacity_tokens{component="root.0",policy="quota"}`:                 "5",
+		`aperture_local_bucket_available_tokens{component="root.0",policy="quota"}`:                "4",
+		`aperture_local_looked_buckets{component="root.0",policy="quota"}`:                         "1",
+		`aperture_local_in_flight_flows{component="root.0",policy="slots"}`:                        "1",
+		`aperture_local_in_flight_tokens{component="root.0",policy="limit"}`:                       "1",
+		`aperture_local_max_concurrency_tokens{component="root.0",policy="limit"}`:                 "7",
+		`aperture_local_in_flight_ended_total{cause="returned",component="root.0",policy="slots"}`: "0",
+		`aperture_local_waiting_flows{component="root.0",policy="slots"}`:                          "0",
+		`aperture_local_unadmitted_flows_total{cause="full",component="root.0",policy="quota"}`:    "0",
+		`aperture_local_wait_seconds_count{component="root.0",policy="quota"}`:                     "0",
+		`aperture_local_wait_seconds_bucket{component="root.0",policy="quota",le="0.001"}`:         "0",
+		`aperture_local_accept_percentage{component="root.10.1",policy="ramp"}`:                    "100",
+	} {
+		assert.Equal(t, want, series[name], name)
+	}
 }
 
 func TestMetricsCanBeOff(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -37,11 +38,12 @@ var healthServices = []string{"", "aperture.flowcontrol.v1.FlowControlService", 
 
 // server is a running aperture-local.
 type server struct {
-	config  *config
-	logger  *slog.Logger
-	engine  *local.Engine
-	metrics *metrics
-	health  *health.Server
+	config   *config
+	logger   *slog.Logger
+	engine   *local.Engine
+	metrics  *metrics
+	activity *activity
+	health   *health.Server
 
 	listener net.Listener
 	grpc     *grpc.Server
@@ -51,11 +53,12 @@ type server struct {
 
 	serving sync.WaitGroup
 	failed  chan error // takes the failure of each server
+	stopped chan struct{}
 }
 
 // start opens the engine and the listeners, and begins to serve. The server runs until run has returned.
 func start(config *config, logger *slog.Logger) (_ *server, err error) {
-	s := &server{config: config, logger: logger, health: health.NewServer(), failed: make(chan error, 2)}
+	s := &server{config: config, logger: logger, health: health.NewServer(), failed: make(chan error, 2), stopped: make(chan struct{}), activity: &activity{}}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -65,12 +68,10 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = local.Open(config.policyFile, local.Options{AgentGroup: config.agentGroup, Logger: logger}); err != nil {
+	if s.engine, err = local.Open([]string{config.policyFile}, local.Options{AgentGroup: config.agentGroup, Remote: true, Logger: logger}); err != nil {
 		return nil, err
 	}
-	for _, warning := range s.engine.Warnings() {
-		logger.Warn("the policy file says something that is ignored", "problem", warning.String())
-	}
+	s.logWarnings()
 	if s.listener, err = listen(config.listen); err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 
 	s.metrics = newMetrics(s.engine)
 	s.grpc = grpc.NewServer(options...)
-	checkv1.RegisterFlowControlServiceServer(s.grpc, &flowControl{decider: s.engine, metrics: s.metrics})
+	checkv1.RegisterFlowControlServiceServer(s.grpc, &flowControl{decider: s.engine, metrics: s.metrics, activity: s.activity})
 	s.grpc.RegisterService(&traceService, &spanCounter{metrics: s.metrics})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	for _, name := range healthServices {
@@ -94,10 +95,42 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 	}
 	s.serving.Go(func() { s.serve("gRPC", s.grpc.Serve(s.listener)) })
 	if s.metricsListener != nil {
-		s.http = newMetricsServer(s.metrics, logger)
+		s.http = newHTTPServer(s.metrics, &statusHandler{
+			engine: s.engine, activity: s.activity, files: []string{config.policyFile}, started: time.Now(), remote: config.allowRemote,
+		}, logger)
+		s.serving.Go(s.keepHistory)
 		s.serving.Go(func() { s.serve("metrics", s.http.Serve(s.metricsListener)) })
 	}
 	return s, nil
+}
+
+func (s *server) logWarnings() {
+	for _, warning := range s.engine.Warnings() {
+		s.logger.Warn("the policy file says something that is ignored", "problem", warning.String())
+	}
+}
+
+// keepHistory ends a second of the history again and again, until the server stops.
+func (s *server) keepHistory() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.activity.tick()
+		case <-s.stopped:
+			return
+		}
+	}
+}
+
+// reload reads the policies again. Those that are broken change nothing.
+func (s *server) reload() {
+	if err := s.engine.Reload(); err != nil {
+		s.logger.Error("the policies were not read again", "error", err)
+		return
+	}
+	s.logWarnings()
 }
 
 // serverOptions reads the certificate and the API key.
@@ -148,20 +181,27 @@ func (s *server) metricsURL() string {
 	return metricsURL(s.metricsListener)
 }
 
-// run serves until ctx ends or a listener fails, and stops everything.
-func (s *server) run(ctx context.Context) (err error) {
-	select {
-	case <-ctx.Done():
-		s.logger.Info("stopping")
-	case err = <-s.failed:
+// run serves until ctx ends or a listener fails, and stops everything. It reads the policies again whenever it is asked
+// to.
+func (s *server) run(ctx context.Context, reload <-chan os.Signal) (err error) {
+	defer s.stop(stopTimeout)
+	for {
+		select {
+		case <-ctx.Done():
+			s.logger.Info("stopping")
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-reload:
+			s.reload()
+		}
 	}
-	s.stop(stopTimeout)
-	return err
 }
 
 // stop refuses new calls, gives those in progress some time to end, and ends the rest.
 func (s *server) stop(patience time.Duration) {
 	s.health.Shutdown()
+	close(s.stopped)
 	hardStop := time.AfterFunc(patience, func() {
 		s.logger.Warn("calls in progress were ended", "after", patience)
 		s.grpc.Stop()

@@ -57,14 +57,19 @@ func policyFile(t testing.TB, content string) string {
 // is stopped when the test ends.
 func startServer(t testing.TB, flags ...string) *server {
 	t.Helper()
+	return startServerWith(t, limited, flags...)
+}
+
+func startServerWith(t testing.TB, policies string, flags ...string) *server {
+	t.Helper()
 	arguments := append([]string{"--listen", "127.0.0.1:0", "--metrics", "off"}, flags...)
-	config, err := parseFlags(append(arguments, policyFile(t, limited)))
+	config, err := parseFlags(append(arguments, policyFile(t, policies)))
 	require.NoError(t, err)
 	s, err := start(config, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
+	go func() { ended <- s.run(ctx, nil) }()
 	t.Cleanup(func() {
 		cancel()
 		assert.NoError(t, <-ended)
@@ -133,7 +138,7 @@ func TestAStoppingServerIsNotServingAndWaitsForItsCalls(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
+	go func() { ended <- s.run(ctx, nil) }()
 
 	response, err := stream.Recv()
 	require.NoError(t, err)
@@ -158,7 +163,7 @@ func TestAStoppingServerEndsCallsThatGoOn(t *testing.T) {
 func TestAListenerThatFailsEndsTheServer(t *testing.T) {
 	s := unstopped(t)
 	require.NoError(t, s.listener.Close())
-	assert.ErrorContains(t, s.run(patient(t)), "serving gRPC")
+	assert.ErrorContains(t, s.run(patient(t), nil), "serving gRPC")
 }
 
 func TestTLS(t *testing.T) {

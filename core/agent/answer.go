@@ -18,8 +18,9 @@ func (r *response) CheckResponse() *checkv1.CheckResponse { return (*checkv1.Che
 // answer reads an agent's message. What makes no sense in it is taken as unset, save for the decision itself.
 func answer(message *checkv1.CheckResponse) (check.Answer, error) {
 	a := check.Answer{
-		InFlight: inFlight(message.GetLimiterDecisions()),
-		Response: (*response)(message),
+		InFlight:    inFlight(message.GetLimiterDecisions()),
+		CacheLookup: message.GetCacheLookupResponse(),
+		Response:    (*response)(message),
 	}
 	switch message.GetDecisionType() {
 	case checkv1.CheckResponse_DECISION_TYPE_ACCEPTED:

@@ -16,6 +16,7 @@ import (
 const rejected = checkv1.CheckResponse_DECISION_TYPE_REJECTED
 
 func TestAnswerReadsTheDecision(t *testing.T) {
+	cacheLookup := &checkv1.CacheLookupResponse{ResultCacheResponse: &checkv1.KeyLookupResponse{Value: []byte("v")}}
 	for name, test := range map[string]struct {
 		message *checkv1.CheckResponse
 		want    check.Answer
@@ -26,6 +27,10 @@ func TestAnswerReadsTheDecision(t *testing.T) {
 				DeniedResponseStatusCode: 402, WaitTime: durationpb.New(665 * time.Millisecond)},
 			check.Answer{Rejected: true, RejectReason: check.RejectReasonNoTokens, DeniedStatus: 402,
 				WaitTime: 665 * time.Millisecond, HasWaitTime: true},
+		},
+		"cache look-up": {
+			&checkv1.CheckResponse{CacheLookupResponse: cacheLookup},
+			check.Answer{CacheLookup: cacheLookup},
 		},
 		"wait time of 0": {
 			&checkv1.CheckResponse{DecisionType: rejected, WaitTime: &durationpb.Duration{}},

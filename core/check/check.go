@@ -77,6 +77,9 @@ type Answer struct {
 	HasWaitTime bool
 	// InFlight lists the admissions that the flow holds until FlowEnd gives them back.
 	InFlight []*checkv1.InflightRequestRef
+	// CacheLookup is what the caches had under the keys of the request, nil when they were not asked. It is shared:
+	// nobody changes it.
+	CacheLookup *checkv1.CacheLookupResponse
 	// Response makes the decision's message. It is never nil and may be called from any goroutine, at any time.
 	// The message is shared: nobody changes it.
 	Response Responder
@@ -102,8 +105,8 @@ type Decider interface {
 	CacheUpsert(ctx context.Context, request *checkv1.CacheUpsertRequest, timeout time.Duration) (*checkv1.CacheUpsertResponse, error)
 	// CacheDelete removes cache entries. It is bounded, and fails, as CacheLookup.
 	CacheDelete(ctx context.Context, request *checkv1.CacheDeleteRequest, timeout time.Duration) (*checkv1.CacheDeleteResponse, error)
-	// Immediate says whether FlowEnd and the cache calls always answer without waiting for anything, so that a caller on
-	// an event loop may call them there.
+	// Immediate says whether FlowEnd, WaitReady and the cache calls always answer without waiting for anything, so that a
+	// caller on an event loop may call them there. It says nothing about Check, which may wait all the same.
 	Immediate() bool
 	// State says how it stands with the way to a decision, at this moment.
 	State() State

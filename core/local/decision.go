@@ -23,7 +23,7 @@ type flowDecision struct {
 	services     []string
 	controlPoint string
 	labels       check.Labels
-	lookup       *checkv1.CacheLookupRequest
+	cacheLookup  *checkv1.CacheLookupResponse // nil when nothing was looked up
 	start        time.Time
 	duration     time.Duration
 
@@ -34,24 +34,66 @@ type flowDecision struct {
 	wait         time.Duration
 
 	limiters []limiterDecision
-	// inline holds the limiters' decisions of most flows, so that they need no memory of their own.
+	// inline holds the decisions of most flows, so that they need no memory of their own.
 	inline [1]limiterDecision
 }
 
-// limiterDecision is what one limiter decided.
+// limiterDecision is what one component decided.
 type limiterDecision struct {
-	limiter                      *rateLimiter
-	value                        string
+	by                           part
+	value                        string // of the label by which the component keeps its state
 	wait                         time.Duration
 	remaining, current, consumed float64
 	reason                       checkv1.LimiterDecision_LimiterReason
 	dropped                      bool
+
+	// requestID names what the flow holds in flight, or would hold had it not been dropped.
+	requestID string
+
+	// Of schedulers. scheduled is false for a flow that passed without tokens.
+	scheduled bool
+	priority  float64
+	workload  string
 }
 
 // add returns the place for one more limiter's decision.
 func (decision *flowDecision) add() *limiterDecision {
 	decision.limiters = append(decision.limiters, limiterDecision{})
 	return &decision.limiters[len(decision.limiters)-1]
+}
+
+// reject rejects the flow, if a component has dropped it: the status is that of the first one that names a status, in the
+// order of the policies, and the wait is the longest.
+func (decision *flowDecision) reject(group []limiterDecision, reason check.RejectReason, status checkv1.StatusCode) bool {
+	dropped := false
+	for i := range group {
+		one := &group[i]
+		decision.wait = max(decision.wait, one.wait)
+		if !one.dropped {
+			continue
+		}
+		dropped = true
+		if decision.deniedStatus == checkv1.StatusCode_Empty {
+			decision.deniedStatus = one.by.common().config.DeniedStatus
+		}
+	}
+	if !dropped {
+		decision.wait = 0
+		return false
+	}
+	decision.rejected = true
+	decision.reason = reason
+	if decision.deniedStatus == checkv1.StatusCode_Empty {
+		decision.deniedStatus = status
+	}
+	return true
+}
+
+// revert takes back what the components of a group have admitted.
+func revert(now int64, group []limiterDecision) {
+	for i := range group {
+		group[i].by.revert(now, &group[i])
+	}
 }
 
 // answer returns the decision in the client's terms.
@@ -62,8 +104,35 @@ func (decision *flowDecision) answer() check.Answer {
 		DeniedStatus: int32(decision.deniedStatus),
 		WaitTime:     decision.wait,
 		HasWaitTime:  decision.wait > 0,
+		InFlight:     decision.inFlight(),
+		CacheLookup:  decision.cacheLookup,
 		Response:     decision,
 	}
+}
+
+// inFlight returns what the flow holds. A flow that a later group rejected keeps what earlier groups have admitted.
+func (decision *flowDecision) inFlight() []*checkv1.InflightRequestRef {
+	var references []*checkv1.InflightRequestRef
+	for i := range decision.limiters {
+		one := &decision.limiters[i]
+		if one.requestID == "" || one.dropped {
+			continue
+		}
+		holder, ok := one.by.(flowEnder)
+		if !ok {
+			continue
+		}
+		by := one.by.common()
+		references = append(references, &checkv1.InflightRequestRef{
+			PolicyName:  by.policy,
+			PolicyHash:  by.hash,
+			ComponentId: by.component,
+			Label:       holder.label(one.value),
+			RequestId:   one.requestID,
+			Tokens:      one.consumed,
+		})
+	}
+	return references
 }
 
 // CheckResponse makes the decision's message, a new one with each call.
@@ -85,43 +154,27 @@ func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
 		RejectReason:             checkv1.CheckResponse_RejectReason(decision.reason),
 		DeniedResponseStatusCode: decision.deniedStatus,
 		// The client ends every flow itself.
-		ExpectEnd: true,
+		ExpectEnd:           true,
+		CacheLookupResponse: decision.cacheLookup,
 	}
 	if decision.rejected {
 		response.DecisionType = checkv1.CheckResponse_DECISION_TYPE_REJECTED
-	} else {
-		response.CacheLookupResponse = missed(decision.lookup) // a flow that is rejected never comes to the caches
 	}
 	if decision.wait > 0 {
 		response.WaitTime = durationpb.New(decision.wait)
 	}
 	for i := range decision.limiters {
-		response.LimiterDecisions = append(response.LimiterDecisions, decision.limiters[i].message())
+		one := &decision.limiters[i]
+		response.LimiterDecisions = append(response.LimiterDecisions, one.by.describe(one, decision.labels))
 	}
 	return response
 }
 
-func (decision *limiterDecision) message() *checkv1.LimiterDecision {
-	limiter := decision.limiter
-	label := ""
-	if decision.reason == checkv1.LimiterDecision_LIMITER_REASON_UNSPECIFIED {
-		label = limiter.label(decision.value)
-	}
-	return &checkv1.LimiterDecision{
-		PolicyName:               limiter.policyName,
-		PolicyHash:               limiter.policyHash,
-		ComponentId:              limiter.componentID,
-		Dropped:                  decision.dropped,
-		Reason:                   decision.reason,
-		DeniedResponseStatusCode: limiter.config.DeniedStatus,
-		WaitTime:                 durationpb.New(decision.wait),
-		Details: &checkv1.LimiterDecision_RateLimiterInfo_{RateLimiterInfo: &checkv1.LimiterDecision_RateLimiterInfo{
-			Label: label,
-			TokensInfo: &checkv1.LimiterDecision_TokensInfo{
-				Remaining: decision.remaining,
-				Current:   decision.current,
-				Consumed:  decision.consumed,
-			},
-		}},
+// tokensInfo returns the figures of a decision.
+func (decision *limiterDecision) tokensInfo() *checkv1.LimiterDecision_TokensInfo {
+	return &checkv1.LimiterDecision_TokensInfo{
+		Remaining: decision.remaining,
+		Current:   decision.current,
+		Consumed:  decision.consumed,
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/local/cache"
 	"github.com/libaperture/libaperture/core/local/policy"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
@@ -57,7 +58,7 @@ func openText(t *testing.T, text string, options Options) *Engine {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "policies.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	engine, err := Open(path, options)
+	engine, err := Open([]string{path}, options)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, engine.Close()) })
 	return engine
@@ -102,8 +103,9 @@ func rateLimited(label string, remaining, current, consumed float64) *checkv1.Li
 
 // by sets whose decision a message is.
 func by(engine *Engine, policyIndex int, decision *checkv1.LimiterDecision) *checkv1.LimiterDecision {
-	decision.PolicyName = engine.limiters[policyIndex].policyName
-	decision.PolicyHash = engine.limiters[policyIndex].policyHash
+	of := engine.policies.Load().parts[policyIndex].common()
+	decision.PolicyName = of.policy
+	decision.PolicyHash = of.hash
 	decision.ComponentId = "root.0"
 	return decision
 }
@@ -192,7 +194,7 @@ func TestFlowThatNothingMatchesIsAccepted(t *testing.T) {
 		assert.Equal(t, controlPoint, response.GetControlPoint())
 		assert.Equal(t, checkv1.CheckResponse_DECISION_TYPE_ACCEPTED, response.GetDecisionType())
 	}
-	empty, err := Open("", Options{})
+	empty, err := Open(nil, Options{})
 	require.NoError(t, err)
 	assert.False(t, ask(t, empty).Rejected, "an engine without policies")
 	assert.Equal(t, check.StateReady, empty.State())
@@ -391,12 +393,12 @@ func TestTokensComeBackWhenAnotherLimiterRejects(t *testing.T) {
 			assertMessage(t, by(engine, 2, rateLimited("default", 8, 2, 1)), decisions[2])
 		}
 		for i, expected := range []ComponentSnapshot{
-			{Policy: "a", Accepted: 4, Reverted: 3, Labels: 1},
-			{Policy: "b", Accepted: 1, Rejected: 3, Labels: 1},
-			{Policy: "c", Accepted: 4, Reverted: 3, Labels: 1},
-			{Policy: "d", Unlimited: 4},
+			{Policy: "a", Accepted: 4, Reverted: 3, Labels: 1, Bucket: &BucketSnapshot{Capacity: 10, Looked: 1, Available: 6}},
+			{Policy: "b", Accepted: 1, Rejected: 3, Labels: 1, Bucket: &BucketSnapshot{Capacity: 1, Looked: 1}},
+			{Policy: "c", Accepted: 4, Reverted: 3, Labels: 1, Bucket: &BucketSnapshot{Capacity: 10, Looked: 1, Available: 9}},
+			{Policy: "d", Unlimited: 4, Bucket: &BucketSnapshot{Capacity: 2}},
 		} {
-			expected.Component = "root.0"
+			expected.Component, expected.Kind = "root.0", KindRateLimiter
 			assert.Equal(t, expected, engine.Snapshot().Components[i])
 		}
 	})
@@ -538,11 +540,11 @@ func TestClosedEngineRefuses(t *testing.T) {
 
 func TestOpenRefusesBadOptionsAndFiles(t *testing.T) {
 	for _, labels := range []int{-1, MostLabels + 1} {
-		_, err := Open("", Options{MaxLabels: labels})
+		_, err := Open(nil, Options{MaxLabels: labels})
 		assert.ErrorContains(t, err, fmt.Sprintf("MaxLabels is %d, expected", labels))
 	}
 	path := filepath.Join(t.TempDir(), "absent.yaml")
-	_, err := Open(path, Options{})
+	_, err := Open([]string{path}, Options{})
 	var loadError *LoadError
 	require.True(t, errors.As(err, &loadError))
 	assert.ErrorIs(t, err, os.ErrNotExist)
@@ -558,7 +560,7 @@ func TestWarningsSayWhatIsIgnored(t *testing.T) {
 }
 
 func TestExamplePoliciesLoad(t *testing.T) {
-	engine, err := Open("../../examples/policies/rate-limiting.yaml", Options{})
+	engine, err := Open([]string{"../../examples/policies/rate-limiting.yaml"}, Options{})
 	require.NoError(t, err)
 	assert.Empty(t, engine.Warnings())
 	assert.NoError(t, engine.Close())
@@ -570,9 +572,11 @@ func TestSweeperGoesOnAfterAPanic(t *testing.T) {
 		healthy := newRateLimiter(&policy.Policy{Name: "healthy"}, policy.RateLimiter{
 			TokenBucket: policy.TokenBucket{BucketCapacity: 1, Interval: time.Hour, MaxIdleTime: 10 * time.Second},
 		}, DefaultMaxLabels)
-		broken := &rateLimiter{config: healthy.config} // without buckets
-		engine := &Engine{limiters: []*rateLimiter{healthy, broken}, epoch: time.Now()}
-		engine.sweeper.start(engine, slog.New(slog.NewTextHandler(&written, nil)))
+		broken := &rateLimiter{idle: healthy.idle} // without buckets
+		engine := &Engine{options: Options{Logger: slog.New(slog.NewTextHandler(&written, nil))}, epoch: time.Now(), cache: cache.New(0)}
+		engine.retired.Store(&[]part{})
+		engine.policies.Store(&policies{parts: []part{healthy, broken}})
+		engine.sweeper.start(engine)
 		labels := func() int { return healthy.buckets.Counts().Labels }
 		time.Sleep(5 * time.Second) // by now it has panicked
 		healthy.buckets.Take(int64(time.Since(engine.epoch)), "alice", 1)
@@ -582,7 +586,7 @@ func TestSweeperGoesOnAfterAPanic(t *testing.T) {
 		assert.Zero(t, labels(), "what is idle is swept")
 		assert.NoError(t, engine.Close(), "it can be closed")
 		assert.Contains(t, written.String(), "where=local.sweeper")
-		assert.Contains(t, written.String(), "bucket.(*Table).Sweep", "the stack")
+		assert.Contains(t, written.String(), "Table).Sweep", "the stack")
 		panics := strings.Count(written.String(), "\n")
 		assert.Greater(t, panics, 2)
 		assert.LessOrEqual(t, panics, 20, "it spins")

@@ -7,30 +7,35 @@ import (
 	"github.com/libaperture/libaperture/core/local/policy"
 )
 
-// route holds the limiters of one control point, in the order of their policies. The engine asks them in groups; there
-// is a list for each group that it knows.
+// route holds the components of one control point by the groups in which they are asked, each in the order of the
+// policies.
 type route struct {
-	limiters []candidate
+	ramps                 []candidate[decider]
+	samplers              []candidate[decider]
+	limiters              []candidate[decider]
+	concurrencySchedulers []candidate[*scheduler]
+	quotaSchedulers       []candidate[*scheduler]
 }
 
-// candidate is a limiter that applies to the flows of a control point that one of its matchers matches.
-type candidate struct {
-	limiter *rateLimiter
+// candidate is a component that applies to the flows of a control point that one of its matchers matches.
+type candidate[P part] struct {
+	part P
 	// matchers is empty when every flow of the control point matches.
 	matchers []*policy.LabelMatcher
 }
 
-func (candidate *candidate) applies(labels check.Labels) bool {
-	if len(candidate.matchers) == 0 {
+func (c *candidate[P]) applies(labels check.Labels) bool {
+	if len(c.matchers) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(candidate.matchers, func(matcher *policy.LabelMatcher) bool { return matches(matcher, labels) })
+	return slices.ContainsFunc(c.matchers, func(matcher *policy.LabelMatcher) bool { return matches(matcher, labels) })
 }
 
-// addLimiter adds a limiter to the routes of its control points. Agent group and services are the engine's, so their
-// part of the selectors is decided here once.
-func addLimiter(routes map[string]*route, limiter *rateLimiter, options *Options) {
-	for _, selector := range limiter.config.Selectors {
+// addTo adds a component to a group of the routes of its control points. Agent group and services are the engine's, so
+// their part of the selectors is decided here once.
+func addTo[P part](routes map[string]*route, options *Options, part P, group func(*route) *[]candidate[P]) {
+	chosen := make(map[string]*candidate[P])
+	for _, selector := range part.common().config.Selectors {
 		if !selects(&selector, options) {
 			continue
 		}
@@ -39,18 +44,20 @@ func addLimiter(routes map[string]*route, limiter *rateLimiter, options *Options
 			target = &route{}
 			routes[selector.ControlPoint] = target
 		}
-		last := len(target.limiters) - 1
+		one := chosen[selector.ControlPoint]
 		switch {
-		case last < 0 || target.limiters[last].limiter != limiter:
-			added := candidate{limiter: limiter}
+		case one == nil:
+			added := candidate[P]{part: part}
 			if selector.LabelMatcher != nil {
 				added.matchers = []*policy.LabelMatcher{selector.LabelMatcher}
 			}
-			target.limiters = append(target.limiters, added)
+			list := group(target)
+			*list = append(*list, added)
+			chosen[selector.ControlPoint] = &(*list)[len(*list)-1]
 		case selector.LabelMatcher == nil:
-			target.limiters[last].matchers = nil
-		case len(target.limiters[last].matchers) > 0:
-			target.limiters[last].matchers = append(target.limiters[last].matchers, selector.LabelMatcher)
+			one.matchers = nil
+		case len(one.matchers) > 0:
+			one.matchers = append(one.matchers, selector.LabelMatcher)
 		}
 	}
 }

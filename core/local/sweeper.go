@@ -1,7 +1,7 @@
 package local
 
 import (
-	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/libaperture/libaperture/internal/guard"
@@ -13,50 +13,77 @@ const (
 	longestSweep  = time.Minute
 )
 
-// sweeper removes the state of label values that were not used for long. An idle bucket counts as gone at once when it
-// is used again; the sweeper gives back its memory.
+// sweeper removes the state of label values that were not used for long. Idle state counts as gone at once when it is
+// used again; the sweeper gives back its memory.
 type sweeper struct {
+	once   sync.Once
 	ending chan struct{}
 	ended  chan struct{}
 }
 
-// start begins sweeping, unless no limiter of the engine forgets anything.
-func (sweeper *sweeper) start(engine *Engine, logger *slog.Logger) {
-	interval := time.Duration(0)
-	for _, limiter := range engine.limiters {
-		if idle := limiter.config.MaxIdleTime; idle > 0 && (interval == 0 || idle < interval) {
-			interval = idle
-		}
-	}
-	if interval == 0 {
+// start begins sweeping, unless it has begun, or no component of the engine forgets anything.
+func (sweeper *sweeper) start(engine *Engine) {
+	if engine.sweepInterval() == 0 {
 		return
 	}
-	interval = min(max(interval/8, shortestSweep), longestSweep)
-	sweeper.ending = make(chan struct{})
-	sweeper.ended = make(chan struct{})
-	guard.Keep(logger, "local.sweeper", sweeper.ending,
-		func() { sweeper.run(engine, interval) }, nil, func() { close(sweeper.ended) })
+	sweeper.once.Do(func() {
+		sweeper.ending = make(chan struct{})
+		sweeper.ended = make(chan struct{})
+		guard.Keep(engine.options.Logger, "local.sweeper", sweeper.ending,
+			func() { sweeper.run(engine) }, nil, func() { close(sweeper.ended) })
+	})
+}
+
+// sweepInterval returns how often to sweep, 0 when there is nothing to.
+func (engine *Engine) sweepInterval() time.Duration {
+	shortest := time.Duration(0)
+	for _, one := range engine.policies.Load().parts {
+		if idle := one.maxIdle(); idle > 0 && (shortest == 0 || idle < shortest) {
+			shortest = idle
+		}
+	}
+	if shortest == 0 {
+		return 0
+	}
+	return min(max(shortest/8, shortestSweep), longestSweep)
 }
 
 // run sweeps until stop.
-func (sweeper *sweeper) run(engine *Engine, interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
+func (sweeper *sweeper) run(engine *Engine) {
 	for {
+		interval := engine.sweepInterval()
+		if interval == 0 {
+			interval = longestSweep
+		}
+		timer := time.NewTimer(interval)
 		select {
 		case <-sweeper.ending:
+			timer.Stop()
 			return
-		case now := <-ticker.C:
+		case <-timer.C:
 			guard.Point("local.sweeper.sweep")
-			for _, limiter := range engine.limiters {
-				limiter.buckets.Sweep(int64(now.Sub(engine.epoch)))
+			now := engine.now()
+			for _, one := range engine.policies.Load().parts {
+				one.sweep(now)
 			}
+			engine.sweepRetired()
 		}
+	}
+}
+
+// sweepRetired lets go of former components that are no longer needed.
+func (engine *Engine) sweepRetired() {
+	engine.reloading.Lock()
+	defer engine.reloading.Unlock()
+	if len(*engine.retired.Load()) > 0 {
+		needed := engine.stillNeeded()
+		engine.retired.Store(&needed)
 	}
 }
 
 // stop ends the sweeping, and returns when it has ended.
 func (sweeper *sweeper) stop() {
+	sweeper.once.Do(func() {}) // it does not begin any more
 	if sweeper.ending != nil {
 		close(sweeper.ending)
 		<-sweeper.ended

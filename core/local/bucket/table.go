@@ -124,3 +124,6 @@ func (table *Table) taken(label labels.Label[Bucket, tally], wait time.Duration,
 	remaining := label.State.available
 	return Taken{OK: ok, Wait: wait, Remaining: remaining, Current: table.parameters.Capacity - remaining}
 }
+
+// Capacity returns how many tokens a bucket holds.
+func (table *Table) Capacity() float64 { return table.parameters.Capacity }

@@ -77,8 +77,8 @@ type Request struct {
 	Tokens   float64
 	// Budget is how long the request may wait. With none it gets what is there, or is refused.
 	Budget time.Duration
-	// Decided is told the outcome of a request that has waited.
-	Decided Decided
+	// Asker is told the outcome of a request that has waited.
+	Asker Asker
 
 	// Outcome and Grant are the answer.
 	Outcome Outcome
@@ -87,8 +87,8 @@ type Request struct {
 	waitingRequest
 }
 
-// Decided is told about a request that has waited.
-type Decided interface {
+// Asker has made a request.
+type Asker interface {
 	// Decided is called once, from any goroutine and with no lock held. It must not wait.
 	Decided(*Request)
 }
@@ -166,7 +166,7 @@ func (scheduler *Scheduler) shard(label string) *shard {
 	return &scheduler.shards[maphash.String(scheduler.seed, label)%shards]
 }
 
-// Start decides about a request, or lets it wait and returns true: Decided is called later then.
+// Start decides about a request, or lets it wait and returns true: its Asker is told later then.
 func (scheduler *Scheduler) Start(now int64, request *Request) (waits bool) {
 	if request.Tokens == 0 {
 		scheduler.settle(request, Admitted)
@@ -245,7 +245,7 @@ func (shard *shard) change(run func() *Request) {
 	for chain != nil {
 		request := chain
 		chain, request.next = request.next, nil // whoever is told may use the request again
-		request.Decided.Decided(request)
+		request.Asker.Decided(request)
 	}
 }
 

@@ -136,7 +136,7 @@ func (t *test) start(name string, request *Request) *Request {
 	if request.Tokens == 0 {
 		request.Tokens = 1
 	}
-	request.Decided = t
+	request.Asker = t
 	t.mu.Lock()
 	t.names[request] = name
 	t.mu.Unlock()
@@ -329,7 +329,7 @@ func TestNothingIsLost(t *testing.T) {
 						Fairness: []string{"", "a", "b"}[random.Intn(3)],
 						Tokens:   1 + float64(random.Intn(3)),
 						Budget:   time.Duration(random.Intn(3000)) * time.Millisecond,
-						Decided:  decidedFunc(note),
+						Asker:    decidedFunc(note),
 					}); {
 					case random.Intn(3) == 0 && len(all) > 0:
 						test.Cancel(all[random.Intn(len(all))])
@@ -437,7 +437,7 @@ func TestConcurrentUse(t *testing.T) {
 				answered := make(chan struct{})
 				request := &Request{
 					Workload: fmt.Sprint(worker % 3), Priority: 1, Tokens: 1, Budget: time.Duration(random.Intn(4)) * time.Millisecond,
-					Decided: decidedFunc(func(*Request) { close(answered) }),
+					Asker: decidedFunc(func(*Request) { close(answered) }),
 				}
 				if scheduler.Start(scheduler.now(), request) {
 					if random.Intn(4) == 0 {

@@ -1,126 +1,148 @@
 package policy
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
-// Blueprints by what becomes of them here.
-const rateLimitingBlueprint = "rate-limiting/base"
+// valuesReader reads the values of one blueprint.
+type valuesReader struct {
+	// components is how many components it puts in front of those of the key components.
+	components int
+	// read reads the keys of the policy that no other blueprint has.
+	read func(c *circuit, policy *object)
+}
 
-var (
-	laterBlueprints = []string{
-		"quota-scheduling/base", "concurrency-limiting/base", "concurrency-scheduling/base", "load-ramping/base",
+// The four limiters have a decider and an alerter behind them, which nobody here needs.
+var blueprints = map[string]valuesReader{
+	"concurrency-limiting/base":   {3, section("concurrency_limiter", (*circuit).concurrencyLimiter)},
+	"concurrency-scheduling/base": {3, section("concurrency_scheduler", (*circuit).concurrencyScheduler)},
+	"load-ramping/base":           {loadRampIndex + 1, (*circuit).blueprintLoadRamp},
+	"quota-scheduling/base":       {3, section("quota_scheduler", (*circuit).quotaScheduler)},
+	"rate-limiting/base":          {3, section("rate_limiter", (*circuit).rateLimiter)},
+}
+
+// section reads the one component of a blueprint, which is the first of its circuit.
+func section(key string, read componentReader) func(*circuit, *object) {
+	return func(c *circuit, policy *object) {
+		if o := policy.requiredObject(key); o != nil {
+			read(c, o, "root.0", valuesForm)
+		}
 	}
-	// clusterBlueprints are the first parts of the names of blueprints that need signals of a cluster.
-	clusterBlueprints = []string{"load-scheduling/", "auto-scaling/"}
-)
+}
+
+// clusterBlueprints are the first parts of the names of blueprints that need signals of a cluster.
+var clusterBlueprints = []string{"load-scheduling/", "auto-scaling/"}
+
+const needsCluster = "unsupported: needs an Aperture cluster"
+
+// kind is what a document is known by.
+type kind int
 
 const (
-	needsCluster = "unsupported: needs an Aperture cluster"
-	notYet       = "not supported yet by the local engine"
+	unknownKind kind = iota
+	blueprintKind
+	resourceKind
+	renderedKind
+	dynamicKind
 )
 
-// blueprintComponents is how many components the rate-limiting blueprint puts in front of those of `components`: the
-// rate limiter, a decider and an alerter.
-const blueprintComponents = 3
-
-// document reads one document of any kind. It returns where the policy's name stands.
-func (r *reader) document(root value) (Policy, *yaml.Node) {
-	o := root.object()
+func (o *object) kind() kind {
 	switch {
-	case o == nil:
-		return Policy{}, root.node
 	case o.has("blueprint"):
-		return o.blueprint()
+		return blueprintKind
 	case o.has("kind") || o.has("apiVersion"):
-		return o.resource()
+		return resourceKind
 	case o.has("circuit") || o.has("resources"):
-		policy := Policy{Name: nameOf(r.file), Hash: hashOf(root.node)}
-		o.policyBody(&policy)
-		return policy, root.node
+		return renderedKind
+	case o.has("dynamic_config"):
+		return dynamicKind
 	}
-	o.problem("not a policy: expected blueprint values (keys blueprint and policy), a resource of kind Policy, or a " +
-		"rendered policy (keys circuit and resources)")
-	return Policy{}, root.node
+	return unknownKind
+}
+
+// policy reads a document that describes a policy.
+func (l *loader) policy(document *object, kind kind) (policy Policy) {
+	switch kind {
+	case blueprintKind:
+		l.blueprint(document, &policy)
+	case resourceKind:
+		l.resource(document, &policy)
+	case renderedKind:
+		policy.Name, policy.Hash = nameOf(document.reader.file), hashOf(document.node)
+		l.checkName(policy.Name, document.value)
+		c := &circuit{policy: &policy, dynamic: l.dynamicConfig(policy.Name, nil)}
+		c.read(document)
+		c.dynamic.close()
+	default:
+		document.problem("not a policy: expected blueprint values (keys blueprint and policy), a resource of kind Policy, " +
+			"a rendered policy (keys circuit and resources), or a dynamic configuration (keys policy_name and dynamic_config)")
+	}
+	return policy
 }
 
 // blueprint reads blueprint values.
-func (o *object) blueprint() (policy Policy, at *yaml.Node) {
-	at = o.node
+func (l *loader) blueprint(o *object, policy *Policy) {
 	name, _ := o.get("blueprint")
 	text, ok := name.string()
+	if !ok {
+		return
+	}
+	blueprint, ok := blueprints[text]
 	switch {
-	case !ok:
-		return policy, at
-	case slices.Contains(laterBlueprints, text):
-		name.problem("%s is %s, expected %s", quote(text), notYet, rateLimitingBlueprint)
-		return policy, at
 	case slices.ContainsFunc(clusterBlueprints, func(first string) bool { return strings.HasPrefix(text, first) }):
 		name.problem("%s is %s", quote(text), needsCluster)
-		return policy, at
-	case text != rateLimitingBlueprint:
-		name.problem("unknown blueprint %s%s", quote(text), suggest(text, append([]string{rateLimitingBlueprint}, laterBlueprints...)))
-		return policy, at
+		return
+	case !ok:
+		name.problem("unknown blueprint %s%s", quote(text), suggest(text, slices.Collect(maps.Keys(blueprints))))
+		return
 	}
 	o.ignore("uri")
 	if body := o.requiredObject("policy"); body != nil {
 		policy.Hash = hashOf(body.node)
-		policy.Name = body.name("policy_name")
-		if field, ok := body.fields["policy_name"]; ok {
-			at = field.value
-		}
-		if section := body.requiredObject("rate_limiter"); section != nil {
-			policy.RateLimiters = append(policy.RateLimiters, section.blueprintRateLimiter())
-		}
-		body.components("components", blueprintComponents, &policy)
+		policy.Name = l.name(body, "policy_name")
+		c := &circuit{policy: policy, dynamic: l.dynamicConfig(policy.Name, nil)}
+		blueprint.read(c, body)
+		c.components(body, blueprint.components)
 		body.object("resources").resources()
 		body.close()
+		c.dynamic.close()
 	}
 	o.close()
-	return policy, at
 }
 
 // resource reads a Kubernetes resource of kind Policy.
-func (o *object) resource() (policy Policy, at *yaml.Node) {
-	at = o.node
+func (l *loader) resource(o *object, policy *Policy) {
 	kind, ok := o.required("kind", "Policy")
 	if !ok {
-		return policy, at
+		return
 	}
 	if text, ok := kind.string(); ok && text != "Policy" {
 		kind.expected("Policy")
 	}
 	o.ignore("apiVersion", "status")
-	if dynamic, ok := o.get("dynamicConfig"); ok {
-		o.reader.warning(dynamic.node, "dynamicConfig is ignored")
-	}
 	if metadata := o.requiredObject("metadata"); metadata != nil {
 		// The other keys are Kubernetes' own.
-		policy.Name = metadata.name("name")
-		if field, ok := metadata.fields["name"]; ok {
-			at = field.value
-		}
+		policy.Name = l.name(metadata, "name")
 	}
+	dynamic := l.dynamicConfig(policy.Name, o.object("dynamicConfig"))
 	if spec := o.requiredObject("spec"); spec != nil {
 		policy.Hash = hashOf(spec.node)
-		spec.policyBody(&policy)
+		c := &circuit{policy: policy, dynamic: dynamic}
+		c.read(spec)
+		c.dynamic.close()
 	}
 	o.close()
-	return policy, at
 }
 
-// policyBody reads a rendered policy.
-func (o *object) policyBody(policy *Policy) {
-	circuit := o.object("circuit")
-	circuit.duration("evaluation_interval", 0)
-	circuit.components("components", 0, policy)
-	circuit.close()
-	o.object("resources").resources()
-	o.close()
+// name reads the name of a policy, which no other has.
+func (l *loader) name(o *object, key string) string {
+	name := o.name(key)
+	if v, ok := o.get(key); ok {
+		l.checkName(name, v)
+	}
+	return name
 }
 
 // resources reads what a policy sets up beside its circuit, none of which takes part in a decision.
@@ -130,111 +152,9 @@ func (o *object) resources() {
 		"classifiers": flowControl, "flux_meters": flowControl, "infra_meters": o, "telemetry_collectors": o,
 	} {
 		if v, ok := o.get(key); ok && len(v.node.Content) > 0 {
-			o.reader.warning(v.node, "%s: ignored by the local engine", v.path)
+			v.warning("ignored by the local engine")
 		}
 	}
 	flowControl.close()
 	o.close()
-}
-
-// components reads a circuit's components; the first has the given index.
-func (o *object) components(key string, first int, policy *Policy) {
-	for i, element := range o.list(key) {
-		component := element.object()
-		kind, ok := component.onlyKey(componentKinds)
-		if !ok {
-			continue
-		}
-		v := value{reader: element.reader, path: component.child(kind), node: component.fields[kind].value}
-		switch componentKinds[kind] {
-		case cannotDo:
-			v.problem(needsCluster)
-		case signalOnly:
-			// Inputs of flow-control components must be constant, so none of them uses this signal.
-			v.reader.warning(v.node, "%s: ignored by the local engine, which has no signals", v.path)
-		case decides:
-			v.flowControl(fmt.Sprintf("root.%d", first+i), policy)
-		}
-	}
-}
-
-// flowControl reads a flow-control component.
-func (v value) flowControl(componentID string, policy *Policy) {
-	o := v.object()
-	kind, ok := o.onlyKey(flowControlKinds)
-	if !ok {
-		return
-	}
-	component := value{reader: v.reader, path: o.child(kind), node: o.fields[kind].value}
-	switch flowControlKinds[kind] {
-	case cannotDo:
-		component.problem(needsCluster)
-	case cannotDoYet:
-		component.problem(notYet)
-	case decides:
-		if o := component.object(); o != nil {
-			policy.RateLimiters = append(policy.RateLimiters, o.renderedRateLimiter(componentID))
-		}
-	}
-}
-
-// reaction is what the loader does about a component.
-type reaction int
-
-const (
-	ignored reaction = iota
-	// signalOnly components compute signals, which no component here can use.
-	signalOnly
-	cannotDo
-	cannotDoYet
-	// decides: the engine has the component.
-	decides
-)
-
-var componentKinds = map[string]reaction{
-	"flow_control": decides,
-
-	"alerter": ignored, "decider": ignored,
-
-	"auto_scale": cannotDo, "nested_circuit": cannotDo,
-
-	"and": signalOnly, "arithmetic_combinator": signalOnly, "bool_variable": signalOnly, "differentiator": signalOnly,
-	"ema": signalOnly, "extrapolator": signalOnly, "first_valid": signalOnly, "gradient_controller": signalOnly,
-	"holder": signalOnly, "integrator": signalOnly, "inverter": signalOnly, "max": signalOnly, "min": signalOnly,
-	"nested_signal_egress": signalOnly, "nested_signal_ingress": signalOnly, "or": signalOnly,
-	"pid_controller": signalOnly, "polynomial_range_function": signalOnly, "pulse_generator": signalOnly,
-	"query": signalOnly, "signal_generator": signalOnly, "sma": signalOnly, "switcher": signalOnly,
-	"unary_operator": signalOnly, "variable": signalOnly,
-}
-
-var flowControlKinds = map[string]reaction{
-	"rate_limiter": decides,
-
-	"concurrency_limiter": cannotDoYet, "concurrency_scheduler": cannotDoYet, "load_ramp": cannotDoYet,
-	"quota_scheduler": cannotDoYet, "sampler": cannotDoYet,
-
-	"adaptive_load_scheduler": cannotDo, "aiad_load_scheduler": cannotDo, "aimd_load_scheduler": cannotDo,
-	"load_scheduler": cannotDo, "private": cannotDo, "range_driven_load_scheduler": cannotDo,
-}
-
-// onlyKey returns the one key of a mapping that must have exactly one of some keys.
-func (o *object) onlyKey(kinds map[string]reaction) (string, bool) {
-	if o == nil {
-		return "", false
-	}
-	for kind := range kinds {
-		o.ignore(kind)
-	}
-	o.close()
-	present := slices.DeleteFunc(slices.Clone(o.order), func(key string) bool {
-		_, known := kinds[key]
-		return !known
-	})
-	switch {
-	case len(o.order) == 0:
-		o.problem("found nothing, expected one kind of component")
-	case len(present) > 1:
-		o.problem("found %s together, expected one kind of component", strings.Join(present, " and "))
-	}
-	return strings.Join(present, ""), len(present) == 1
 }

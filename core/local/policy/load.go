@@ -2,11 +2,8 @@ package policy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -16,8 +13,6 @@ import (
 )
 
 const (
-	// MaxFileSize is the most that a policy file may hold, in bytes: some thousand policies.
-	MaxFileSize = 4 << 20
 	// mostNodes and deepest bound a document, counting what aliases repeat.
 	mostNodes = 1_000_000
 	deepest   = 100
@@ -26,69 +21,92 @@ const (
 // placeholder stands for a required value in the files that aperturectl generates.
 const placeholder = "__REQUIRED_FIELD__"
 
-// LoadFile reads the policies of a YAML file. Its error is a *LoadError with all problems of the file; the warnings say
-// what the engine ignores.
-func LoadFile(path string) (policies []Policy, warnings []Problem, err error) {
-	content, err := readFile(path)
-	if err != nil {
-		message := err.Error()
-		if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-			message = pathError.Err.Error()
-		}
-		return nil, nil, &LoadError{Problems: []Problem{{File: path, Message: message}}, cause: err}
-	}
-	return Load(path, content)
-}
-
-// readFile reads a regular file. It does not open anything else, since opening a pipe can block for ever.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, errors.New("is a directory, expected a policy file")
-	case !info.Mode().IsRegular():
-		return nil, errors.New("is not a regular file, expected a policy file")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, MaxFileSize+1))
-	if err == nil && len(content) > MaxFileSize {
-		return nil, fmt.Errorf("file is too large: expected at most %d bytes", MaxFileSize)
-	}
-	return content, err
-}
-
-// Load reads the policies of a YAML file's content. The file's name is for messages, and names a policy that carries
-// no name of its own.
+// Load reads the policies of a YAML file's content, as LoadFiles does. The file's name is for messages, and names a
+// policy that carries no name of its own.
 func Load(file string, content []byte) (policies []Policy, warnings []Problem, err error) {
+	var l loader
+	l.add(file, content)
+	return l.load()
+}
+
+// loader makes one set of policies out of the documents of all files.
+type loader struct {
+	files     []*reader
+	documents []*object
+	// dynamic has the dynamic configurations by the names of their policies.
+	dynamic map[string]*dynamicConfig
+	// names has the place of each policy's name.
+	names  map[string]value
+	causes []error
+}
+
+// load reads the documents. Those that configure a policy dynamically come first, since they say how to read it.
+func (l *loader) load() ([]Policy, []Problem, error) {
+	l.dynamic, l.names = map[string]*dynamicConfig{}, map[string]value{}
+	for _, document := range l.documents {
+		if document.kind() == dynamicKind {
+			l.addDynamicConfig(document)
+		}
+	}
+	var policies []Policy
+	for _, document := range l.documents {
+		if kind := document.kind(); kind != dynamicKind {
+			policies = append(policies, l.policy(document, kind))
+		}
+	}
+	l.findUnusedDynamicConfigs()
+
+	var problems, warnings []Problem
+	for _, file := range l.files {
+		problems = append(problems, sortProblems(file.problems)...)
+		warnings = append(warnings, sortProblems(file.warnings)...)
+	}
+	problems, warnings = cutProblems(problems), cutProblems(warnings)
+	if len(problems) > 0 {
+		return nil, warnings, &LoadError{Problems: problems, causes: l.causes}
+	}
+	return policies, warnings, nil
+}
+
+// checkName refuses the name of an earlier policy.
+func (l *loader) checkName(name string, at value) {
+	if name == "" {
+		return
+	}
+	first, ok := l.names[name]
+	switch {
+	case !ok:
+		l.names[name] = at
+	case first.reader == at.reader:
+		at.reader.problem(at.node, "duplicate policy name %s: first in line %d", quote(name), first.node.Line)
+	default:
+		at.reader.problem(at.node, "duplicate policy name %s: first in %s:%d", quote(name), first.reader.file, first.node.Line)
+	}
+}
+
+// add takes the documents of a file.
+func (l *loader) add(file string, content []byte) {
 	r := &reader{file: file}
-	policies = r.documents(content)
-	if len(policies) == 0 && len(r.problems) == 0 {
+	l.files = append(l.files, r)
+	documents := r.documents(content)
+	if len(documents) == 0 && len(r.problems) == 0 {
 		r.problems = append(r.problems, Problem{File: file, Message: "no policy: expected at least one YAML document with a policy"})
 	}
-	if len(r.problems) > 0 {
-		return nil, nil, &LoadError{Problems: sortProblems(r.problems)}
-	}
-	return policies, sortProblems(r.warnings), nil
+	l.documents = append(l.documents, documents...)
 }
 
-func (r *reader) documents(content []byte) []Policy {
+// documents returns the documents that are mappings.
+func (r *reader) documents(content []byte) []*object {
 	r.findPlaceholders(content)
-	var policies []Policy
-	names := map[string]*yaml.Node{}
+	var documents []*object
 	for decoder := yaml.NewDecoder(bytes.NewReader(content)); ; {
 		var document yaml.Node
 		switch err := decoder.Decode(&document); {
 		case err == io.EOF:
-			return policies
+			return documents
 		case err != nil:
 			r.syntaxError(content, err)
-			return policies
+			return documents
 		}
 		root := document.Content[0]
 		if !r.checkSize(root) {
@@ -97,13 +115,9 @@ func (r *reader) documents(content []byte) []Policy {
 		if root = resolve(root); root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 			continue
 		}
-		policy, at := r.document(value{reader: r, node: root})
-		if first, ok := names[policy.Name]; ok && policy.Name != "" {
-			r.problem(at, "duplicate policy name %s: first in line %d", quote(policy.Name), first.Line)
-		} else {
-			names[policy.Name] = at
+		if o := (value{reader: r, node: root}).object(); o != nil {
+			documents = append(documents, o)
 		}
-		policies = append(policies, policy)
 	}
 }
 

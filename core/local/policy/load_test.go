@@ -241,7 +241,7 @@ func TestLoadRefuses(t *testing.T) {
 		"unknown key of a resource":      {resource, "spec:", "specs:", `:6:1: unknown key "specs", did you mean spec?`},
 
 		"no mapping":                   {blueprint, blueprint, "- a\n", ":1:1: found a list, expected a mapping"},
-		"not a policy":                 {blueprint, blueprint, "a: 1\n", ":1:1: not a policy: expected blueprint values (keys blueprint and policy), a resource of kind Policy, or a rendered policy (keys circuit and resources)"},
+		"not a policy":                 {blueprint, blueprint, "a: 1\n", ":1:1: not a policy: expected blueprint values (keys blueprint and policy), a resource of kind Policy, a rendered policy (keys circuit and resources), or a dynamic configuration (keys policy_name and dynamic_config)"},
 		"number in place of text":      {blueprint, "policy_name: checkout", "policy_name: 12", ":5:16: policy.policy_name: found the number 12, expected a string: put it into quotes"},
 		"empty name":                   {blueprint, "policy_name: checkout", `policy_name: ""`, `:5:16: policy.policy_name: found "", expected a string that is not empty`},
 		"text in place of number":      {blueprint, "12.5", `"12.5"`, `:7:22: policy.rate_limiter.bucket_capacity: found "12.5", expected a finite number`},
@@ -288,15 +288,16 @@ func TestLoadRefuses(t *testing.T) {
 		"no operator":         {blueprint, "operator: In, ", "", `:26:15: policy.rate_limiter.selectors[0].label_matcher.match_list[0]: missing "operator": expected one of In, NotIn, Exists, DoesNotExist`},
 
 		"blueprint of a cluster":          {blueprint, "rate-limiting/base", "load-scheduling/average-latency", `:2:12: blueprint: "load-scheduling/average-latency" is unsupported: needs an Aperture cluster`},
-		"blueprint of later":              {blueprint, "rate-limiting/base", "quota-scheduling/base", `:2:12: blueprint: "quota-scheduling/base" is not supported yet by the local engine, expected rate-limiting/base`},
+		"section of another one":          {blueprint, "rate-limiting/base", "quota-scheduling/base", `:5:3: policy: missing "quota_scheduler": expected a mapping`},
 		"unknown blueprint":               {blueprint, "rate-limiting/base", "rate-limit/base", `:2:12: blueprint: unknown blueprint "rate-limit/base", did you mean rate-limiting/base?`},
 		"component of a cluster":          {rendered, "alerter: {anything: goes}", "auto_scale: {}", `:4:19: circuit.components[0].auto_scale: unsupported: needs an Aperture cluster`},
 		"flow control of a cluster":       {rendered, "alerter: {anything: goes}", "flow_control: {aimd_load_scheduler: {}}", `:4:43: circuit.components[0].flow_control.aimd_load_scheduler: unsupported: needs an Aperture cluster`},
-		"flow control of later":           {rendered, "alerter: {anything: goes}", "flow_control: {sampler: {}}", `:4:31: circuit.components[0].flow_control.sampler: not supported yet by the local engine`},
+		"component that is empty":         {rendered, "alerter: {anything: goes}", "flow_control: {sampler: {}}", `:4:31: circuit.components[0].flow_control.sampler: missing "parameters": expected a mapping`},
 		"two kinds in one component":      {rendered, "alerter: {anything: goes}", "{alerter: {}, decider: {}}", `:4:7: circuit.components[0]: found alerter and decider together, expected one kind of component`},
 		"component of no kind":            {rendered, "alerter: {anything: goes}", "{}", `:4:7: circuit.components[0]: found nothing, expected one kind of component`},
-		"port with a signal":              {rendered, "{constant_signal: {value: 12.5}}", "{signal_name: CAPACITY}", `:8:44: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.signal_name: unsupported: needs an Aperture cluster, expected constant_signal: the local engine has no signals`},
-		"special value":                   {rendered, "value: 12.5", "special_value: NaN", `:8:64: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.constant_signal.special_value: found "NaN", expected a finite number under the key value`},
+		"port with a signal":              {rendered, "{constant_signal: {value: 12.5}}", "{signal_name: CAPACITY}", `:8:44: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.signal_name: no component puts out the signal "CAPACITY", expected one of ACCEPT`},
+		"signal of a cluster":             {rendered, "{constant_signal: {value: 12.5}}", "{signal_name: ACCEPT}", `:8:44: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.signal_name: signal "ACCEPT" of a component rate_limiter is unsupported: needs an Aperture cluster`},
+		"special value":                   {rendered, "value: 12.5", "special_value: +Inf", `:8:64: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.constant_signal.special_value: found "+Inf", expected NaN, or a finite number under the key value`},
 		"resource of another kind":        {resource, "kind: Policy", "kind: Secret", `:2:7: kind: found "Secret", expected Policy`},
 		"value that nobody has filled in": {blueprint, "bucket_capacity: 12.5", "bucket_capacity: 12.5 # __REQUIRED_FIELD__", `:7:29: found __REQUIRED_FIELD__, expected a value in its place`},
 
@@ -391,7 +392,7 @@ func TestProblemsHoldNoLongText(t *testing.T) {
 	assert.Contains(t, err.Error(), "é…")
 }
 
-func TestLoadFileRefuses(t *testing.T) {
+func TestLoadFilesRefuses(t *testing.T) {
 	folder := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(folder, name)
@@ -399,7 +400,7 @@ func TestLoadFileRefuses(t *testing.T) {
 		return path
 	}
 	good := write("good.yaml", blueprint)
-	policies, _, err := LoadFile(good)
+	policies, _, err := LoadFiles(good)
 	require.NoError(t, err)
 	assert.Len(t, policies, 1)
 
@@ -409,8 +410,8 @@ func TestLoadFileRefuses(t *testing.T) {
 	}{
 		"missing":    {filepath.Join(folder, "absent.yaml"), ": no such file or directory", fs.ErrNotExist},
 		"no folder":  {filepath.Join(good, "p.yaml"), ": not a directory", nil},
-		"folder":     {folder, ": is a directory, expected a policy file", nil},
-		"no file":    {os.DevNull, ": is not a regular file, expected a policy file", nil},
+		"no path":    {"", ": the path is empty, expected a policy file or a directory", nil},
+		"no file":    {os.DevNull, ": is not a regular file, expected a policy file or a directory", nil},
 		"empty":      {write("empty.yaml", ""), ": no policy: expected at least one YAML document with a policy", nil},
 		"comments":   {write("comments.yaml", "# a\n---\n---\n# b\n"), ": no policy: expected at least one YAML document with a policy", nil},
 		"too large":  {write("large.yaml", strings.Repeat("#", MaxFileSize+1)), ": file is too large: expected at most 4194304 bytes", nil},
@@ -418,7 +419,7 @@ func TestLoadFileRefuses(t *testing.T) {
 		"no unicode": {write("latin1.yaml", "a: \xff\n"), ":1: not YAML: invalid leading UTF-8 octet", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			policies, _, err := LoadFile(test.path)
+			policies, _, err := LoadFiles(test.path)
 			assert.Nil(t, policies)
 			var loadError *LoadError
 			require.ErrorAs(t, err, &loadError)
@@ -450,6 +451,7 @@ func TestParseDuration(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{
+		quotaScheduling, concurrencyLimiting, concurrencyScheduling, loadRamping, renderedRamp, constants, dynamicDocument,
 		blueprint, rendered, resource, blueprint + "---\n" + resource, aliasBomb(), "a: &a [*a]", "<<: [&a {b: *a}]", "---\n---\n", "? {a: b}\n: c\n",
 		"!!binary a: b", "%YAML 1.1\n---\na", "kind: Policy\nkind: Policy", "{blueprint: !!str 1, policy: *x}", "&a a: *a",
 	} {

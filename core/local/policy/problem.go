@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// mostProblems bounds how many problems of one file are reported.
+	// mostProblems bounds how many problems are reported.
 	mostProblems = 100
-	// mostCollected bounds how many are looked at, since an alias can repeat one many times.
+	// mostCollected bounds how many of a file are looked at, since an alias can repeat one many times.
 	mostCollected = 10 * mostProblems
 )
 
@@ -36,9 +36,9 @@ func (problem Problem) String() string {
 
 // LoadError says why policies were not loaded.
 type LoadError struct {
-	// Problems are all that was found, in the order of the file. There is at least one.
+	// Problems are all that was found, in the order of the files. There is at least one.
 	Problems []Problem
-	cause    error
+	causes   []error
 }
 
 // Error lists the problems, one per line.
@@ -50,19 +50,23 @@ func (e *LoadError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap returns the error of the file system when the file could not be read, such as fs.ErrNotExist.
-func (e *LoadError) Unwrap() error { return e.cause }
+// Unwrap returns the errors of the file system for files that could not be read, such as fs.ErrNotExist.
+func (e *LoadError) Unwrap() []error { return e.causes }
 
-// sortProblems puts problems into the order of the file, once each, and cuts a list that is too long.
+// sortProblems puts problems of a file into its order, once each.
 func sortProblems(problems []Problem) []Problem {
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	problems = slices.Compact(problems)
-	if len(problems) > mostProblems {
-		problems = append(problems[:mostProblems:mostProblems], Problem{
-			File: problems[0].File, Message: "and more problems",
-		})
+	return slices.Compact(problems)
+}
+
+// cutProblems ends a list that is too long.
+func cutProblems(problems []Problem) []Problem {
+	if len(problems) <= mostProblems {
+		return problems
 	}
-	return problems
+	return append(problems[:mostProblems:mostProblems], Problem{
+		File: problems[mostProblems].File, Message: "and more problems",
+	})
 }

@@ -46,6 +46,10 @@ func (v value) problem(format string, arguments ...any) {
 	v.reader.problem(v.node, format, arguments...)
 }
 
+func (v value) warning(format string, arguments ...any) {
+	v.reader.warning(v.node, "%s: "+format, append([]any{v.path}, arguments...)...)
+}
+
 func (v value) expected(what string) {
 	v.problem("found %s, expected %s", describe(v.node), what)
 }
@@ -120,6 +124,17 @@ func (v value) list() []value {
 		elements[i] = value{reader: v.reader, path: fmt.Sprintf("%s[%d]", v.path, i), node: resolve(node)}
 	}
 	return elements
+}
+
+// strings returns the elements of a list of strings.
+func (v value) strings() []string {
+	var texts []string
+	for _, element := range v.list() {
+		if text, ok := element.string(); ok {
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 // object returns a mapping, or nil, of which everything can be asked in vain, when the value is none.
@@ -256,6 +271,19 @@ func (o *object) bool(key string, fallback bool) bool {
 	return fallback
 }
 
+// positiveDuration returns a required duration that is more than 0.
+func (o *object) positiveDuration(key string) time.Duration {
+	v, ok := o.required(key, `decimal seconds with the suffix s, such as "1s"`)
+	if !ok {
+		return 0
+	}
+	duration, ok := v.duration()
+	if ok && duration == 0 {
+		v.expected("more than 0s")
+	}
+	return duration
+}
+
 func (o *object) duration(key string, fallback time.Duration) time.Duration {
 	if v, ok := o.get(key); ok {
 		if d, ok := v.duration(); ok {
@@ -288,13 +316,10 @@ func (o *object) list(key string) []value {
 }
 
 func (o *object) strings(key string) []string {
-	var texts []string
-	for _, element := range o.list(key) {
-		if text, ok := element.string(); ok {
-			texts = append(texts, text)
-		}
+	if v, ok := o.get(key); ok {
+		return v.strings()
 	}
-	return texts
+	return nil
 }
 
 // labels returns a mapping of strings to strings, in the order of the file.
