@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,8 +19,8 @@ const addressForms = `use "host:port", "dns:///host:port", "unix:///path", "loca
 
 // open starts what the address names: the local engine, or the connection to an agent.
 func open(options *Options) (check.Decider, error) {
-	if path, ok := strings.CutPrefix(options.Address, "local:"); ok {
-		return openLocal(path, options.Logger)
+	if paths, ok := strings.CutPrefix(options.Address, "local:"); ok {
+		return openLocal(paths, options.Logger)
 	}
 	target, err := agentTarget(options.Address)
 	if err != nil {
@@ -32,14 +33,18 @@ func open(options *Options) (check.Decider, error) {
 	return agent.Open(target, agentOptions)
 }
 
-// openLocal starts the engine in this process with the policies of a file; without a path there are no policies.
-func openLocal(path string, logger *slog.Logger) (check.Decider, error) {
-	if strings.ContainsRune(path, 0) {
-		return nil, &ArgumentError{"address", `has a NUL in the path after "local:"`}
-	}
+// openLocal starts the engine in this process with the policies of files or directories, separated by commas; without
+// any there are no policies.
+func openLocal(list string, logger *slog.Logger) (check.Decider, error) {
 	var paths []string
-	if path != "" {
-		paths = []string{path}
+	if list != "" {
+		paths = strings.Split(list, ",")
+	}
+	switch {
+	case strings.ContainsRune(list, 0):
+		return nil, &ArgumentError{"address", `has a NUL in the path after "local:"`}
+	case slices.Contains(paths, ""):
+		return nil, &ArgumentError{"address", `has an empty path after "local:"; write "local:limits.yaml,quota.yaml"`}
 	}
 	engine, err := local.Open(paths, local.Options{Logger: logger})
 	if err != nil {

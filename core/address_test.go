@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -232,4 +233,34 @@ func TestLocalPoliciesThatCannotBeLoaded(t *testing.T) {
 	require.ErrorAs(t, err, &loadError)
 	assert.ErrorContains(t, err, "my policies.yaml")
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestLocalPoliciesOfSeveralPaths(t *testing.T) {
+	const values = "blueprint: rate-limiting/base\npolicy: {policy_name: %s, rate_limiter: {bucket_capacity: 0, fill_amount: 1, " +
+		"parameters: {interval: 1s}, selectors: [{control_point: %s}]}}\n"
+	folder := t.TempDir()
+	write := func(name string) string {
+		path := filepath.Join(folder, name+".yaml")
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, values, filepath.Base(name), filepath.Base(name)), 0o600))
+		return path
+	}
+	one := write("one")
+	write("more/two")
+	write("more/three")
+	client := connect(t, Options{Address: "local:" + one + "," + filepath.Join(folder, "more")})
+	for controlPoint, decision := range map[string]Decision{"one": Rejected, "two": Rejected, "three": Rejected, "four": Accepted} {
+		flow, err := client.StartFlow(t.Context(), controlPoint, FlowParams{})
+		require.NoError(t, err)
+		assert.Equal(t, decision, flow.Decision(), controlPoint)
+		_, err = flow.End(t.Context())
+		require.NoError(t, err)
+	}
+	for _, address := range []string{"local:" + one + ",", "local:,", "local:," + one, "local:" + one + ",," + one} {
+		_, err := NewClient(Options{Address: address})
+		var wrong *ArgumentError
+		require.ErrorAs(t, err, &wrong, address)
+		assert.Equal(t, "address", wrong.Argument)
+		assert.ErrorContains(t, err, "empty path")
+	}
 }

@@ -82,7 +82,8 @@ type MetadataEntry struct {
 // moving between a process and a cluster changes the address and nothing else.
 type Options struct {
 	// Address is where decisions come from. "host:port", "dns:///host:port" and "unix:///path" reach an Aperture
-	// agent; "local:" and "local:policies.yaml" decide in this process, without and with policies.
+	// agent; "local:" and "local:policies.yaml" decide in this process, without and with policies. Behind "local:" there
+	// may be several paths, separated by commas, and a directory stands for its files *.yaml and *.yml.
 	Address string
 	// APIKey is sent as x-api-key metadata on every call. Empty sends none. It must be printable ASCII.
 	APIKey string

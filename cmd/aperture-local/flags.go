@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,9 +25,9 @@ const (
 
 // config is what the command line asks for.
 type config struct {
-	policyFile string
-	listen     string // "host:port" or "unix:///path"
-	metrics    string // "host:port" or metricsOff
+	policies []string // files or directories, one at least
+	listen   string   // "host:port" or "unix:///path"
+	metrics  string   // "host:port" or metricsOff
 
 	tlsCert, tlsKey string // PEM files, both or neither
 	apiKeyFile      string // empty when calls need no key
@@ -52,7 +53,16 @@ func flagSet(c *config) *flag.FlagSet {
 // usage explains the command line.
 func usage() string {
 	var text strings.Builder
-	text.WriteString("Usage: aperture-local [flags] POLICY.yaml\n\nServes the decisions of the policies over gRPC.\n\n")
+	text.WriteString(`Usage: aperture-local [flags] POLICIES...
+       aperture-local check POLICIES...
+
+Serves the decisions of the policies over gRPC, or checks the policies only. POLICIES are YAML files, or directories, of
+which the files *.yaml and *.yml are read.
+
+The check prints every problem and every warning with its place. It exits with 0 when the policies can be served, also
+with warnings, with 1 when they cannot, and with 2 when the command line is wrong.
+
+`)
 	flags := flagSet(&config{})
 	flags.SetOutput(&text)
 	flags.PrintDefaults()
@@ -66,14 +76,24 @@ func parseFlags(arguments []string) (*config, error) {
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}
-	switch {
-	case flags.NArg() == 0 || flags.Arg(0) == "":
-		return nil, errors.New("no policy file given")
-	case flags.NArg() > 1:
-		return nil, fmt.Errorf("unexpected argument %q: expected one policy file, after all flags", flags.Arg(1))
+	var err error
+	if c.policies, err = policyPaths(flags.Args()); err != nil {
+		return nil, err
 	}
-	c.policyFile = flags.Arg(0)
 	return c, c.validate()
+}
+
+// policyPaths returns the arguments that name policy files or directories.
+func policyPaths(arguments []string) ([]string, error) {
+	if len(arguments) == 0 || slices.Contains(arguments, "") {
+		return nil, errors.New("no policy file given")
+	}
+	for _, argument := range arguments {
+		if strings.HasPrefix(argument, "-") {
+			return nil, fmt.Errorf("unexpected argument %q: expected policy files or directories, after all flags", argument)
+		}
+	}
+	return arguments, nil
 }
 
 func (c *config) validate() error {

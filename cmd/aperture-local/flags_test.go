@@ -11,10 +11,16 @@ import (
 func TestFlagDefaults(t *testing.T) {
 	config, err := parseFlags([]string{"policy.yaml"})
 	require.NoError(t, err)
-	assert.Equal(t, "policy.yaml", config.policyFile)
+	assert.Equal(t, []string{"policy.yaml"}, config.policies)
 	assert.Equal(t, "127.0.0.1:8089", config.listen)
 	assert.Equal(t, "127.0.0.1:0", config.metrics)
 	assert.False(t, config.allowRemote)
+}
+
+func TestSeveralPolicyFilesAreTaken(t *testing.T) {
+	config, err := parseFlags([]string{"--metrics", "off", "a.yaml", "folder"})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a.yaml", "folder"}, config.policies)
 }
 
 func TestAddressesOfThisMachineAreTaken(t *testing.T) {
@@ -45,8 +51,8 @@ func TestFlagErrors(t *testing.T) {
 	}{
 		"no policy":             {nil, "no policy file given"},
 		"empty policy":          {[]string{""}, "no policy file given"},
-		"two policies":          {[]string{"a.yaml", "b.yaml"}, `unexpected argument "b.yaml"`},
-		"flag after the policy": {[]string{"a.yaml", "--listen"}, `unexpected argument "--listen": expected one policy file, after all flags`},
+		"one policy empty":      {[]string{"a.yaml", ""}, "no policy file given"},
+		"flag after the policy": {[]string{"a.yaml", "--listen"}, `unexpected argument "--listen": expected policy files or directories, after all flags`},
 		"unknown flag":          {[]string{"--lisen", "127.0.0.1:0", "a.yaml"}, "-lisen"},
 		"flag without value":    {[]string{"--listen"}, "needs an argument"},
 		"listen without port":   {[]string{"--listen", "127.0.0.1", "a.yaml"}, `--listen "127.0.0.1": expected host:port`},

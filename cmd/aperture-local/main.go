@@ -11,6 +11,8 @@
 // It logs to standard error. SIGHUP lets it read the policies again: those that are the same keep their state, and files
 // that are broken change nothing. It ends on SIGTERM and SIGINT. The exit code is 0 after such a signal, 1 when it could not
 // start or go on, and 2 when its command line is wrong.
+//
+// "aperture-local check" says what is wrong with policies, and serves nothing.
 package main
 
 import (
@@ -43,14 +45,12 @@ func main() {
 
 // run serves until ctx ends, and returns the exit code.
 func run(ctx context.Context, reload <-chan os.Signal, arguments []string, stdout, stderr io.Writer) int {
-	config, err := parseFlags(arguments)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stdout, usage())
-		return exitOK
+	if len(arguments) > 0 && arguments[0] == checkCommand {
+		return checkPolicies(arguments[1:], stdout, stderr)
 	}
+	config, err := parseFlags(arguments)
 	if err != nil {
-		fmt.Fprintf(stderr, "aperture-local: %v\n\n%s", err, usage())
-		return exitUsage
+		return explain(err, stdout, stderr)
 	}
 
 	server, err := start(config, slog.New(slog.NewTextHandler(stderr, nil)))
@@ -72,4 +72,14 @@ func run(ctx context.Context, reload <-chan os.Signal, arguments []string, stdou
 		return exitFailure
 	}
 	return exitOK
+}
+
+// explain says how the command line is used, after a mistake in it or because that was asked for.
+func explain(err error, stdout, stderr io.Writer) int {
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, usage())
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "aperture-local: %v\n\n%s", err, usage())
+	return exitUsage
 }

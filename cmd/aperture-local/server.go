@@ -68,7 +68,7 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = local.Open([]string{config.policyFile}, local.Options{AgentGroup: config.agentGroup, Remote: true, Logger: logger}); err != nil {
+	if s.engine, err = local.Open(config.policies, local.Options{AgentGroup: config.agentGroup, Remote: true, Logger: logger}); err != nil {
 		return nil, err
 	}
 	s.logWarnings()
@@ -96,7 +96,7 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 	s.serving.Go(func() { s.serve("gRPC", s.grpc.Serve(s.listener)) })
 	if s.metricsListener != nil {
 		s.http = newHTTPServer(s.metrics, &statusHandler{
-			engine: s.engine, activity: s.activity, files: []string{config.policyFile}, started: time.Now(), remote: config.allowRemote,
+			engine: s.engine, activity: s.activity, files: config.policies, started: time.Now(), remote: config.allowRemote,
 		}, logger)
 		s.serving.Go(s.keepHistory)
 		s.serving.Go(func() { s.serve("metrics", s.http.Serve(s.metricsListener)) })
@@ -106,7 +106,7 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 
 func (s *server) logWarnings() {
 	for _, warning := range s.engine.Warnings() {
-		s.logger.Warn("the policy file says something that is ignored", "problem", warning.String())
+		s.logger.Warn("the policies say something that is ignored", "problem", warning.String())
 	}
 }
 

@@ -89,7 +89,7 @@ func TestStatusTellsWhatWasDecided(t *testing.T) {
 	assert.NotContains(t, text, "alice")
 	require.Len(t, report.Engine.Components, 1)
 	assert.EqualValues(t, 2, report.Engine.Components[0].Accepted)
-	assert.Equal(t, []string{s.config.policyFile}, report.Files)
+	assert.Equal(t, s.config.policies, report.Files)
 }
 
 func TestStatusPageIsOnePage(t *testing.T) {
@@ -143,10 +143,10 @@ func TestReloadOfTheServer(t *testing.T) {
 		return response
 	}
 	ask()
-	require.NoError(t, os.WriteFile(s.config.policyFile, []byte("nonsense"), 0o600))
+	require.NoError(t, os.WriteFile(s.config.policies[0], []byte("nonsense"), 0o600))
 	s.reload()
 	assert.InDelta(t, 0, ask().GetLimiterDecisions()[0].GetRateLimiterInfo().GetTokensInfo().GetRemaining(), 0.1)
-	require.NoError(t, os.WriteFile(s.config.policyFile, []byte(strings.Replace(limited, "bucket_capacity: 2", "bucket_capacity: 3", 1)), 0o600))
+	require.NoError(t, os.WriteFile(s.config.policies[0], []byte(strings.Replace(limited, "bucket_capacity: 2", "bucket_capacity: 3", 1)), 0o600))
 	s.reload()
 	assert.Equal(t, 2.0, ask().GetLimiterDecisions()[0].GetRateLimiterInfo().GetTokensInfo().GetRemaining())
 	report, _ := readStatus(t, s)

@@ -50,13 +50,13 @@ const (
 
 func (o *object) kind() kind {
 	switch {
-	case o.has("blueprint"):
+	case o.holds("blueprint"):
 		return blueprintKind
-	case o.has("kind") || o.has("apiVersion"):
+	case o.holds("kind", "apiVersion"):
 		return resourceKind
-	case o.has("circuit") || o.has("resources"):
+	case o.holds("circuit", "resources"):
 		return renderedKind
-	case o.has("dynamic_config"):
+	case o.holds("dynamic_config"):
 		return dynamicKind
 	}
 	return unknownKind

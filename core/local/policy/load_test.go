@@ -2,9 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -288,16 +285,13 @@ func TestLoadRefuses(t *testing.T) {
 		"no operator":         {blueprint, "operator: In, ", "", `:26:15: policy.rate_limiter.selectors[0].label_matcher.match_list[0]: missing "operator": expected one of In, NotIn, Exists, DoesNotExist`},
 
 		"blueprint of a cluster":          {blueprint, "rate-limiting/base", "load-scheduling/average-latency", `:2:12: blueprint: "load-scheduling/average-latency" is unsupported: needs an Aperture cluster`},
-		"section of another one":          {blueprint, "rate-limiting/base", "quota-scheduling/base", `:5:3: policy: missing "quota_scheduler": expected a mapping`},
 		"unknown blueprint":               {blueprint, "rate-limiting/base", "rate-limit/base", `:2:12: blueprint: unknown blueprint "rate-limit/base", did you mean rate-limiting/base?`},
 		"component of a cluster":          {rendered, "alerter: {anything: goes}", "auto_scale: {}", `:4:19: circuit.components[0].auto_scale: unsupported: needs an Aperture cluster`},
 		"flow control of a cluster":       {rendered, "alerter: {anything: goes}", "flow_control: {aimd_load_scheduler: {}}", `:4:43: circuit.components[0].flow_control.aimd_load_scheduler: unsupported: needs an Aperture cluster`},
-		"component that is empty":         {rendered, "alerter: {anything: goes}", "flow_control: {sampler: {}}", `:4:31: circuit.components[0].flow_control.sampler: missing "parameters": expected a mapping`},
 		"two kinds in one component":      {rendered, "alerter: {anything: goes}", "{alerter: {}, decider: {}}", `:4:7: circuit.components[0]: found alerter and decider together, expected one kind of component`},
 		"component of no kind":            {rendered, "alerter: {anything: goes}", "{}", `:4:7: circuit.components[0]: found nothing, expected one kind of component`},
-		"port with a signal":              {rendered, "{constant_signal: {value: 12.5}}", "{signal_name: CAPACITY}", `:8:44: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.signal_name: no component puts out the signal "CAPACITY", expected one of ACCEPT`},
-		"signal of a cluster":             {rendered, "{constant_signal: {value: 12.5}}", "{signal_name: ACCEPT}", `:8:44: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.signal_name: signal "ACCEPT" of a component rate_limiter is unsupported: needs an Aperture cluster`},
-		"special value":                   {rendered, "value: 12.5", "special_value: +Inf", `:8:64: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.constant_signal.special_value: found "+Inf", expected NaN, or a finite number under the key value`},
+		"port with no signal":             {rendered, "{constant_signal: {value: 12.5}}", "{signal_name: CAPACITY}", `:8:44: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.signal_name: no component puts out the signal "CAPACITY", expected one of ACCEPT`},
+		"infinite special value":          {rendered, "value: 12.5", "special_value: +Inf", `:8:64: circuit.components[1].flow_control.rate_limiter.in_ports.bucket_capacity.constant_signal.special_value: found "+Inf", expected NaN, or a finite number under the key value`},
 		"resource of another kind":        {resource, "kind: Policy", "kind: Secret", `:2:7: kind: found "Secret", expected Policy`},
 		"value that nobody has filled in": {blueprint, "bucket_capacity: 12.5", "bucket_capacity: 12.5 # __REQUIRED_FIELD__", `:7:29: found __REQUIRED_FIELD__, expected a value in its place`},
 
@@ -392,45 +386,6 @@ func TestProblemsHoldNoLongText(t *testing.T) {
 	assert.Contains(t, err.Error(), "é…")
 }
 
-func TestLoadFilesRefuses(t *testing.T) {
-	folder := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(folder, name)
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		return path
-	}
-	good := write("good.yaml", blueprint)
-	policies, _, err := LoadFiles(good)
-	require.NoError(t, err)
-	assert.Len(t, policies, 1)
-
-	for name, test := range map[string]struct {
-		path, problem string
-		cause         error
-	}{
-		"missing":    {filepath.Join(folder, "absent.yaml"), ": no such file or directory", fs.ErrNotExist},
-		"no folder":  {filepath.Join(good, "p.yaml"), ": not a directory", nil},
-		"no path":    {"", ": the path is empty, expected a policy file or a directory", nil},
-		"no file":    {os.DevNull, ": is not a regular file, expected a policy file or a directory", nil},
-		"empty":      {write("empty.yaml", ""), ": no policy: expected at least one YAML document with a policy", nil},
-		"comments":   {write("comments.yaml", "# a\n---\n---\n# b\n"), ": no policy: expected at least one YAML document with a policy", nil},
-		"too large":  {write("large.yaml", strings.Repeat("#", MaxFileSize+1)), ": file is too large: expected at most 4194304 bytes", nil},
-		"no text":    {write("binary.yaml", "\x00\x01\x02"), ":1: not YAML: control characters are not allowed", nil},
-		"no unicode": {write("latin1.yaml", "a: \xff\n"), ":1: not YAML: invalid leading UTF-8 octet", nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			policies, _, err := LoadFiles(test.path)
-			assert.Nil(t, policies)
-			var loadError *LoadError
-			require.ErrorAs(t, err, &loadError)
-			assert.Equal(t, test.path+test.problem, err.Error())
-			if test.cause != nil {
-				assert.ErrorIs(t, err, test.cause)
-			}
-		})
-	}
-}
-
 func TestParseDuration(t *testing.T) {
 	for text, expected := range map[string]time.Duration{
 		"0s": 0, "1s": time.Second, "0.5s": 500 * time.Millisecond, "0.000000001s": 1, "007.10s": 7100 * time.Millisecond,
@@ -451,14 +406,17 @@ func TestParseDuration(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{
-		quotaScheduling, concurrencyLimiting, concurrencyScheduling, loadRamping, renderedRamp, constants, dynamicDocument,
 		blueprint, rendered, resource, blueprint + "---\n" + resource, aliasBomb(), "a: &a [*a]", "<<: [&a {b: *a}]", "---\n---\n", "? {a: b}\n: c\n",
 		"!!binary a: b", "%YAML 1.1\n---\na", "kind: Policy\nkind: Policy", "{blueprint: !!str 1, policy: *x}", "&a a: *a",
+		quotaScheduling, concurrencyLimiting, concurrencyScheduling, loadRamping, loadRamping + rampStarts, renderedRamp,
+		renderedSampler, renderedAll, "kind: Policy\nmetadata: {name: a}\ndynamicConfig: {start: true}\nspec:\n" + indent(renderedRamp),
+		"policy_name: a\ndynamic_config: {}", "circuit: {components: [{inverter: {in_ports: {input: {signal_name: a}}, out_ports: {output: {signal_name: a}}}}]}",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		policies, warnings, err := Load("p.yaml", content)
+		require.LessOrEqual(t, len(warnings), mostProblems+1)
 		if err != nil {
 			require.Nil(t, policies)
 			var loadError *LoadError
@@ -468,17 +426,74 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		require.NotEmpty(t, policies)
-		require.LessOrEqual(t, len(warnings), mostProblems+1)
-		for _, policy := range policies {
-			require.NotEmpty(t, policy.Name)
-			require.Len(t, policy.Hash, 32)
-			for _, limiter := range policy.RateLimiters {
-				require.NotEmpty(t, limiter.Selectors)
-				require.Positive(t, limiter.Interval)
-				require.GreaterOrEqual(t, limiter.MaxIdleTime, time.Duration(0))
-				require.GreaterOrEqual(t, limiter.BucketCapacity, 0.0)
-				require.GreaterOrEqual(t, limiter.FillAmount, 0.0)
-			}
+		for i := range policies {
+			requireSound(t, &policies[i])
 		}
 	})
+}
+
+// requireSound checks what the engine relies on.
+func requireSound(t *testing.T, policy *Policy) {
+	require.NotEmpty(t, policy.Name)
+	require.Len(t, policy.Hash, 32)
+	component := func(component Component) {
+		require.NotEmpty(t, component.ID)
+		require.NotEmpty(t, component.Selectors)
+	}
+	bucket := func(bucket TokenBucket) {
+		require.Positive(t, bucket.Interval)
+		require.GreaterOrEqual(t, bucket.MaxIdleTime, time.Duration(0))
+		require.GreaterOrEqual(t, bucket.BucketCapacity, 0.0)
+		require.GreaterOrEqual(t, bucket.FillAmount, 0.0)
+	}
+	inFlight := func(inFlight InFlight) {
+		require.Positive(t, inFlight.MaxInflightDuration)
+		require.GreaterOrEqual(t, inFlight.MaxIdleTime, time.Duration(0))
+		require.GreaterOrEqual(t, inFlight.MaxConcurrency, 0.0)
+	}
+	parameters := func(parameters WorkloadParameters) {
+		require.Positive(t, parameters.Priority)
+		require.GreaterOrEqual(t, parameters.Tokens, 0.0)
+	}
+	scheduler := func(scheduler Scheduler) {
+		parameters(scheduler.DefaultWorkload)
+		labels := map[string]bool{"default": true}
+		for _, workload := range scheduler.Workloads {
+			require.False(t, labels[workload.Label])
+			labels[workload.Label] = true
+			require.NotNil(t, workload.Matcher)
+			parameters(workload.WorkloadParameters)
+		}
+	}
+	for _, limiter := range policy.RateLimiters {
+		component(limiter.Component)
+		bucket(limiter.TokenBucket)
+	}
+	for _, limiter := range policy.ConcurrencyLimiters {
+		component(limiter.Component)
+		inFlight(limiter.InFlight)
+	}
+	for _, s := range policy.ConcurrencySchedulers {
+		component(s.Component)
+		inFlight(s.InFlight)
+		scheduler(s.Scheduler)
+	}
+	for _, s := range policy.QuotaSchedulers {
+		component(s.Component)
+		bucket(s.TokenBucket)
+		scheduler(s.Scheduler)
+	}
+	for _, sampler := range policy.Samplers {
+		component(sampler.Component)
+		require.True(t, sampler.AcceptPercentage >= 0 && sampler.AcceptPercentage <= 100)
+		if sampler.Ramp == nil {
+			continue
+		}
+		require.True(t, sampler.RampMode)
+		require.NotEmpty(t, sampler.Ramp.Steps)
+		for _, step := range sampler.Ramp.Steps {
+			require.True(t, step.TargetAcceptPercentage >= 0 && step.TargetAcceptPercentage <= 100)
+			require.GreaterOrEqual(t, step.Duration, time.Duration(0))
+		}
+	}
 }

@@ -26,6 +26,12 @@ type Policy struct {
 	QuotaSchedulers       []QuotaScheduler
 }
 
+// Components returns how many components the policy has.
+func (policy *Policy) Components() int {
+	return len(policy.Samplers) + len(policy.RateLimiters) + len(policy.ConcurrencyLimiters) +
+		len(policy.ConcurrencySchedulers) + len(policy.QuotaSchedulers)
+}
+
 // Component is what all components have that decide about flows.
 type Component struct {
 	// ID is the component's place in the policy's circuit, such as "root.0".

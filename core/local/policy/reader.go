@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -225,6 +226,14 @@ func (o *object) required(key, what string) (value, bool) {
 		o.problem("missing %s: expected %s", quote(key), what)
 	}
 	return v, ok
+}
+
+// holds says whether one of some keys is there, without asking for it.
+func (o *object) holds(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool {
+		_, ok := o.fields[key]
+		return ok
+	})
 }
 
 // has says whether a key is there, and counts as asking for it.
