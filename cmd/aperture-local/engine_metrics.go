@@ -56,7 +56,7 @@ func newEngineCollector(engine *local.Engine) *engineCollector {
 		inFlightTokens: ofComponent("in_flight_tokens",
 			"Tokens in flight now, of all label values together."),
 		inFlightEnded: ofComponent("in_flight_ended_total",
-			"Flows that are no longer in flight by cause: returned by their end, or expired.", "cause"),
+			"Flows that are no longer in flight by cause: returned by their end, expired, or forgotten with a label value that was given up.", "cause"),
 		waiting: ofComponent("waiting_flows",
 			"Flows that wait in the component now."),
 		unadmitted: ofComponent("unadmitted_flows_total",
@@ -112,6 +112,7 @@ func (c *engineCollector) Collect(series chan<- prometheus.Metric) {
 			gauge(c.inFlightTokens, inFlight.Tokens, policy, component)
 			counter(c.inFlightEnded, inFlight.Returned, policy, component, "returned")
 			counter(c.inFlightEnded, inFlight.Expired, policy, component, "expired")
+			counter(c.inFlightEnded, inFlight.Forgotten, policy, component, "forgotten")
 		}
 		if queue := one.Queue; queue != nil {
 			gauge(c.waiting, float64(queue.Waiting), policy, component)

@@ -301,25 +301,28 @@ func TestRejectionEndsTheWaitForAnother(t *testing.T) {
 	for _, order := range []string{"fast first", "slow first"} {
 		t.Run(order, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := concurrencyPolicy(1).ConcurrencySchedulers[0] // waits for a slot
-				fast := concurrencyPolicy(0).ConcurrencySchedulers[0] // never has one, and waits for 100 ms
+				slow := concurrencyPolicy(1).ConcurrencySchedulers[0]
+				fast := concurrencyPolicy(1).ConcurrencySchedulers[0]
+				roomy := concurrencyPolicy(5).ConcurrencySchedulers[0]
 				timeout := 100 * time.Millisecond
 				fast.ID, fast.DefaultWorkload.QueueTimeout = "root.1", &timeout
-				group := []policy.ConcurrencyScheduler{slow, fast}
+				roomy.ID = "root.2"
+				group := []policy.ConcurrencyScheduler{roomy, slow, fast}
 				if order == "fast first" {
-					group = []policy.ConcurrencyScheduler{fast, slow}
+					group = []policy.ConcurrencyScheduler{fast, slow, roomy}
 				}
-				blocker := concurrencyPolicy(1)
-				blocker.ConcurrencySchedulers[0] = slow
 				engine := engineOf(t, policy.Policy{Name: "p", Hash: "h", ConcurrencySchedulers: group})
-				first, _ := askFor(t, engine, time.Second)
-				assert.Equal(t, checkv1.CheckResponse_REJECT_REASON_NO_TOKENS, first.GetRejectReason())
+				_, first := askFor(t, engine, 0)
+				require.False(t, first.Rejected)
 				start := time.Now()
-				second, _ := askFor(t, engine, time.Second)
+				second, answer := askFor(t, engine, time.Second)
 				assert.Equal(t, 100*time.Millisecond, time.Since(start))
-				assert.Len(t, second.GetLimiterDecisions(), 2)
+				assert.Equal(t, checkv1.CheckResponse_REJECT_REASON_NO_TOKENS, second.GetRejectReason())
+				assert.Len(t, second.GetLimiterDecisions(), 3)
+				assert.Equal(t, []bool{false}, end(t, engine, answer), "what was admitted beside the rejection went back")
+				assert.Equal(t, []bool{true, true, true}, end(t, engine, first))
 				for _, one := range engine.Snapshot().Components {
-					assert.Zero(t, one.InFlight.Flows, "what was admitted beside the rejection went back")
+					assert.Zero(t, one.InFlight.Flows)
 					assert.Zero(t, one.Queue.Waiting)
 				}
 			})

@@ -77,7 +77,7 @@ func (limiter *concurrencyLimiter) describe(decision *limiterDecision, _ check.L
 
 func (limiter *concurrencyLimiter) label(value string) string { return limiter.limit.label(value) }
 
-func (limiter *concurrencyLimiter) inFlight(int64) int { return limiter.counts.Counts().Flows }
+func (limiter *concurrencyLimiter) inFlight(now int64) int { return inFlightIn(limiter.counts, now) }
 
 func (limiter *concurrencyLimiter) end(now int64, label, requestID string) bool {
 	return endIn(limiter.counts, limiter.limit, now, label, requestID)

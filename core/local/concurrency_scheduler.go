@@ -1,12 +1,14 @@
 package local
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/libaperture/libaperture/core/local/fairqueue"
 	"github.com/libaperture/libaperture/core/local/inflight"
 	"github.com/libaperture/libaperture/core/local/policy"
 	"github.com/libaperture/libaperture/core/wire/checkv1"
+	"github.com/libaperture/libaperture/internal/guard"
 )
 
 // concurrencyScheduler lets flows wait until fewer are in flight.
@@ -17,7 +19,7 @@ type concurrencyScheduler struct {
 
 func newConcurrencyScheduler(from *policy.Policy, config policy.ConcurrencyScheduler, engine *Engine) *concurrencyScheduler {
 	counts := newCounts(&config.InFlight, engine.options.MaxLabels)
-	store := &concurrency{counts: counts, most: config.MaxConcurrency, idle: config.MaxIdleTime}
+	store := &concurrency{counts: counts, most: config.MaxConcurrency, idle: config.MaxIdleTime, logger: engine.options.Logger}
 	limit := limitKey{config.LimitByLabelKey, config.PassThrough}
 	s := &concurrencyScheduler{newScheduler(from, config.Component, limit, config.Scheduler, store, engine), counts}
 	s.self = s
@@ -35,10 +37,16 @@ func newCounts(config *policy.InFlight, maxLabels int) *inflight.Table {
 
 func (s *concurrencyScheduler) label(value string) string { return s.limit.label(value) }
 
-func (s *concurrencyScheduler) inFlight(int64) int { return s.counts.Counts().Flows }
+func (s *concurrencyScheduler) inFlight(now int64) int { return inFlightIn(s.counts, now) }
 
 func (s *concurrencyScheduler) end(now int64, label, requestID string) bool {
 	return endIn(s.counts, s.limit, now, label, requestID)
+}
+
+// inFlightIn returns how many flows are in flight in the counts of a component.
+func inFlightIn(counts *inflight.Table, now int64) int {
+	counts.Sweep(now) // what has expired counts no more
+	return counts.Counts().InFlight
 }
 
 // endIn gives back what a flow holds in the counts of a component.
@@ -52,6 +60,7 @@ type concurrency struct {
 	counts *inflight.Table
 	most   float64
 	idle   time.Duration
+	logger *slog.Logger
 }
 
 func (c *concurrency) Take(now int64, label string, n float64) fairqueue.Grant {
@@ -59,22 +68,18 @@ func (c *concurrency) Take(now int64, label string, n float64) fairqueue.Grant {
 }
 
 func (c *concurrency) Await(now int64, label string, n float64, _ time.Duration, wake func()) (fairqueue.Grant, fairqueue.Turn) {
-	taken, expiry := c.counts.TakeOrWait(now, label, n, wake)
-	if taken.OK {
-		return admitted(taken), fairqueue.Turn{}
-	}
-	return admitted(taken), fairqueue.Turn{After: expiry, Later: true}
+	taken := c.counts.TakeOrWait(now, label, n, func() {
+		// Whoever has made the room may hold the lock of a queue.
+		guard.Go(c.logger, "local.queue.wake", wake, nil, nil)
+	})
+	return admitted(taken), fairqueue.Turn{After: taken.NextExpiry, Later: taken.Waiting}
 }
 
 func admitted(taken inflight.Taken) fairqueue.Grant {
-	grant := fairqueue.Grant{OK: taken.OK, Remaining: taken.Remaining, Current: taken.Current}
-	if taken.OK {
-		grant.ID = taken.ID
-	}
-	return grant
+	return fairqueue.Grant{OK: taken.OK, Remaining: taken.Remaining, Current: taken.Current, ID: taken.ID}
 }
 
-func (c *concurrency) Leave(label string) { c.counts.StopWaiting(label) }
+func (c *concurrency) Leave(label string) { _ = c.counts.StopWaiting(label) }
 
 // Return is called for the flows that another component has rejected: of those that have the turn none is promised
 // anything.

@@ -123,7 +123,8 @@ func TestReloadWhileFlowsWait(t *testing.T) {
 
 func TestCloseEndsTheWaitForFormerPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := engineOf(t, concurrencyPolicy(0))
+		engine := engineOf(t, concurrencyPolicy(1))
+		askFor(t, engine, 0)
 		_, waiting, err := engine.Start(&check.Request{ControlPoint: "checkout", Timeout: time.Hour}, func(_ check.Answer, err error) {
 			unreachable := &check.UnreachableError{}
 			assert.ErrorAs(t, err, &unreachable)
@@ -201,7 +202,7 @@ func TestSnapshotAsJSON(t *testing.T) {
 	require.NoError(t, err)
 	for _, part := range []string{
 		`{"no_matching_ramp":0,"reloads":0,"reloads_failed":0,"cache":{"hits":0,"misses":0,"stored":0,"evicted":0,"expired":0,"refused":0,"entries":0,"bytes":0},"components":[{"policy":"concurrency","component":"root.0","kind":"concurrency_scheduler","accepted":1,`,
-		`"in_flight":{"max_concurrency":1,"flows":1,"tokens":1,"returned":0,"expired":0}`,
+		`"in_flight":{"max_concurrency":1,"flows":1,"tokens":1,"returned":0,"expired":0,"forgotten":0,"overflowed":0}`,
 		`"kind":"quota_scheduler"`, `"bucket":{"capacity":1,"looked":1,"available":0`, `"waits":[{"up_to":0.001,"flows":0}`,
 	} {
 		assert.Contains(t, string(text), part)

@@ -99,9 +99,13 @@ type InFlightSnapshot struct {
 	// Flows and Tokens are in flight now, of all label values together.
 	Flows  int     `json:"flows"`
 	Tokens float64 `json:"tokens"`
-	// Returned and Expired count the flows that are no longer in flight: ended, or too old.
-	Returned uint64 `json:"returned"`
-	Expired  uint64 `json:"expired"`
+	// Returned, Expired and Forgotten count the flows that are no longer in flight: ended, too old, or of a label value
+	// that was given up for others.
+	Returned  uint64 `json:"returned"`
+	Expired   uint64 `json:"expired"`
+	Forgotten uint64 `json:"forgotten"`
+	// Overflowed counts the flows that were rejected because too many of all label values were in flight.
+	Overflowed uint64 `json:"overflowed"`
 }
 
 // QueueSnapshot is how flows have waited.
@@ -213,7 +217,7 @@ func (limiter *concurrencyLimiter) snapshot(int64) ComponentSnapshot {
 	counts := limiter.counts.Counts()
 	snapshot := limiter.counted(KindConcurrencyLimiter)
 	snapshot.Accepted, snapshot.Rejected = counts.Accepted, counts.Rejected
-	snapshot.countedLabels(counts.Counts)
+	snapshot.countedLabels(counts.Labels)
 	snapshot.InFlight = inFlightOf(&counts, limiter.most)
 	return snapshot
 }
@@ -221,16 +225,18 @@ func (limiter *concurrencyLimiter) snapshot(int64) ComponentSnapshot {
 func (c *concurrency) fill(_ int64, snapshot *ComponentSnapshot) {
 	counts := c.counts.Counts()
 	snapshot.Kind = KindConcurrencyScheduler
-	snapshot.countedLabels(counts.Counts)
+	snapshot.countedLabels(counts.Labels)
 	snapshot.InFlight = inFlightOf(&counts, c.most)
 }
 
 func inFlightOf(counts *inflight.Counts, most float64) *InFlightSnapshot {
 	return &InFlightSnapshot{
 		MaxConcurrency: most,
-		Flows:          counts.Flows,
+		Flows:          counts.InFlight,
 		Tokens:         counts.Tokens,
 		Returned:       counts.Returned,
-		Expired:        counts.ExpiredFlows,
+		Expired:        counts.Expired,
+		Forgotten:      counts.Forgotten,
+		Overflowed:     counts.Overflowed,
 	}
 }

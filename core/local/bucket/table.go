@@ -107,9 +107,9 @@ func (table *Table) Counts() Counts {
 // Level looks at no more than 1,024 buckets that were used recently. It uses none of them.
 func (table *Table) Level(now int64) Level {
 	var level Level
-	for bucket := range table.labels.Recent(now, mostLevels) {
+	for label := range table.labels.Recent(now, mostLevels) {
 		level.Labels++
-		level.Available += bucket.Available(&table.parameters, now)
+		level.Available += label.State.Available(&table.parameters, now)
 	}
 	return level
 }

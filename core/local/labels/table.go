@@ -23,7 +23,7 @@ type Options[State, Common any] struct {
 	MaxIdle time.Duration
 	// Busy says whether a label must not be forgotten although it is idle; it counts as used then. It is called with
 	// the lock of the label's shard held. When it is nil, no label is busy.
-	Busy func(now int64, label Label[State, Common]) bool
+	Busy func(label Label[State, Common]) bool
 	// Forget, unless it is nil, is called before a label is forgotten, with the lock of its shard held.
 	Forget func(label Label[State, Common])
 }
@@ -97,7 +97,7 @@ func (table *Table[State, Common]) Acquire(now int64, value string) Label[State,
 		return Label[State, Common]{State: &shard.entries[index].state, Shard: shard, Index: index, Fresh: true}
 	}
 	entry := &shard.entries[index]
-	fresh := table.idle(entry, now) && table.renew(shard, index, now)
+	fresh := table.idle(entry, now) && table.renew(shard, index)
 	entry.lastUsed = max(now, entry.lastUsed)
 	if second := secondOf(now); second != entry.listed {
 		shard.relist(index, second)
@@ -140,22 +140,21 @@ func (table *Table[State, Common]) Shards() iter.Seq[*Shard[State, Common]] {
 	}
 }
 
-// Recent yields the states of at most so many labels that are not idle, without using them. They are those that were
-// used last, to the second, among the labels of each shard. Their shard is locked.
-func (table *Table[State, Common]) Recent(now int64, most int) iter.Seq[*State] {
-	return func(yield func(*State) bool) {
+// Recent yields at most so many labels that are not idle, without using them. They are those that were used last, to the
+// second, among the labels of each shard, which is locked during their turn: they are not to be released.
+func (table *Table[State, Common]) Recent(now int64, most int) iter.Seq[Label[State, Common]] {
+	return func(yield func(Label[State, Common]) bool) {
 		left, shards := most, len(table.shards)
 		for shard := range table.Shards() {
 			share := (left + shards - 1) / shards
 			shards--
 			for index := shard.newest; index != none && share > 0; index = shard.entries[index].older {
-				entry := &shard.entries[index]
-				if table.idle(entry, now) {
+				if table.idle(&shard.entries[index], now) {
 					continue // only use is in order, to the second
 				}
 				share--
 				left--
-				if !yield(&entry.state) {
+				if !yield(shard.label(index)) {
 					return
 				}
 			}
@@ -199,8 +198,8 @@ func (table *Table[State, Common]) insert(shard *Shard[State, Common], now int64
 }
 
 // renew makes an idle label fresh, unless it is busy.
-func (table *Table[State, Common]) renew(shard *Shard[State, Common], index int32, now int64) bool {
-	if table.busy(shard, index, now) {
+func (table *Table[State, Common]) renew(shard *Shard[State, Common], index int32) bool {
+	if table.busy(shard, index) {
 		return false
 	}
 	shard.expired++
@@ -219,7 +218,7 @@ func (table *Table[State, Common]) sweepShard(shard *Shard[State, Common], now i
 		if index == none || !table.idle(&shard.entries[index], now) {
 			return false
 		}
-		if table.busy(shard, index, now) {
+		if table.busy(shard, index) {
 			shard.entries[index].lastUsed = now
 			shard.relist(index, secondOf(now))
 			continue
@@ -231,8 +230,8 @@ func (table *Table[State, Common]) sweepShard(shard *Shard[State, Common], now i
 	return true
 }
 
-func (table *Table[State, Common]) busy(shard *Shard[State, Common], index int32, now int64) bool {
-	return table.options.Busy != nil && table.options.Busy(now, shard.label(index))
+func (table *Table[State, Common]) busy(shard *Shard[State, Common], index int32) bool {
+	return table.options.Busy != nil && table.options.Busy(shard.label(index))
 }
 
 func (table *Table[State, Common]) forget(shard *Shard[State, Common], index int32) {

@@ -72,7 +72,7 @@ func TestSweptTableGivesItsMemoryBack(t *testing.T) {
 
 func TestBusyLabelIsKeptThoughIdle(t *testing.T) {
 	busy := true
-	table := New(Options[count, int]{MaxLabels: 10, MaxIdle: time.Second, Busy: func(_ int64, label Label[count, int]) bool {
+	table := New(Options[count, int]{MaxLabels: 10, MaxIdle: time.Second, Busy: func(label Label[count, int]) bool {
 		return busy && label.State.uses == 2
 	}})
 	use(table, 0, "busy")
@@ -125,8 +125,8 @@ func TestRecentYieldsNoMoreThanAskedAndNothingIdle(t *testing.T) {
 	assert.Equal(t, 3000, recent(0, 5000))
 	use(table, second, "0")
 	assert.Equal(t, 1, recent(10*second, 1024))
-	for state := range table.Recent(10*second, 1) {
-		assert.Equal(t, 2, state.uses)
+	for label := range table.Recent(10*second, 1) {
+		assert.Equal(t, 2, label.State.uses)
 	}
 	assert.Equal(t, 3000, table.Counts().Labels, "nothing is forgotten")
 }
@@ -144,7 +144,7 @@ func TestTableAgreesWithMap(t *testing.T) {
 		table := New(Options[count, int]{
 			MaxLabels: 10_000,
 			MaxIdle:   time.Duration(idle),
-			Busy:      func(_ int64, label Label[count, int]) bool { return busy(label.State.uses) },
+			Busy:      func(label Label[count, int]) bool { return busy(label.State.uses) },
 			Forget:    func(Label[count, int]) { forgotten++ },
 		})
 		users, now := rapid.IntRange(1, 60).Draw(t, "users"), int64(0)
