@@ -58,7 +58,12 @@ const binary = "\x00\xff\x80v"
 
 func TestCache(t *testing.T) {
 	host.NoLeak(t)
-	client := host.ReadyClient(t, host.StartAgent(t))
+	t.Run("of an agent", func(t *testing.T) { useCache(t, host.ReadyClient(t, host.StartAgent(t))) })
+	t.Run("of the local engine", func(t *testing.T) { useCache(t, host.OpenClient(t, host.OptionsFor("local:"))) })
+}
+
+func useCache(t *testing.T, client host.Handle) {
+	t.Helper()
 	failed := host.NewFailure()
 	entry := host.EntryFor("checkout", "r", binary)
 	require.Equal(t, host.OK, host.Lib.CacheSet(client, entry, failed), failed.Text())
@@ -118,9 +123,16 @@ func TestCacheAsynchronously(t *testing.T) {
 	require.Equal(t, []any{host.OK, int32(host.CompletionDelete)}, []any{done.Code, done.Kind})
 
 	local := host.OpenClient(t, host.OptionsFor("local:"))
-	require.Equal(t, host.OK, host.Lib.CacheLookupAsync(local, host.KeysFor("checkout", "r"), 8, &answer, &call, nil), "done at once")
+	require.Equal(t, host.OK, host.Lib.CacheSetAsync(local, host.EntryFor("checkout", "r", binary), 8, &call, nil), "done at once")
 	require.Zero(t, call)
-	require.Equal(t, host.OK, host.Lib.CacheAnswerClose(answer, nil))
+	for _, want := range []cachedValue{hit(binary), miss} {
+		require.Equal(t, host.OK, host.Lib.CacheLookupAsync(local, host.KeysFor("checkout", "r"), 9, &answer, &call, nil), "done at once")
+		require.Zero(t, call)
+		require.Equal(t, want, read(t, host.Lib.CacheAnswerValue, answer, host.CacheResult, ""))
+		require.Equal(t, host.OK, host.Lib.CacheAnswerClose(answer, nil))
+		require.Equal(t, host.OK, host.Lib.CacheDeleteAsync(local, host.KeyFor("checkout", "r"), 10, &call, nil), "done at once")
+		require.Zero(t, call)
+	}
 }
 
 func TestCacheErrorsHaveTheirMessage(t *testing.T) {

@@ -1,4 +1,4 @@
-// The caches of an agent, with flows and without.
+// The caches of an agent and of the local engine, with flows and without.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -49,8 +49,8 @@ function expectMiss(response, code) {
   assert.equal(response.getError()?.code, code);
 }
 
-test('a flow stores its result, and the next one finds it', async (t) => {
-  const { agent, client } = await clientOf(t);
+/** Sees that a flow stores its result, and the next one finds it. */
+async function expectCaches(client) {
   const params = { ...patient, resultCacheKey: 'alice', globalCacheKeys: ['rates', 'none'] };
 
   const first = await client.startFlow('checkout', params);
@@ -88,6 +88,19 @@ test('a flow stores its result, and the next one finds it', async (t) => {
 
   const { cacheCalls, cacheCallsFailed } = client.stats();
   assert.deepEqual([cacheCalls, cacheCallsFailed], [4, 0]);
+}
+
+test('a flow stores its result in this process, and the next one finds it', async (t) => {
+  const client = openClient(t, ApertureClient, { address: 'local:' });
+  await expectCaches(client);
+  const refused = await client.cacheSet('checkout', { globalCacheKey: 'k'.repeat(233) }, entry);
+  assert.equal(refused.getError()?.code, 'AGENT');
+  assert.match(refused.getError().message, /key too large/);
+});
+
+test('a flow stores its result, and the next one finds it', async (t) => {
+  const { agent, client } = await clientOf(t);
+  await expectCaches(client);
   await client.close();
   const { checks } = await agent.report();
   assert.deepEqual(checks[0].cache_lookup_request.result_cache_key, 'alice');

@@ -1,4 +1,4 @@
-"""The agent's caches: what flows look up and store, and calls to the caches without a flow."""
+"""The caches of an agent and of the local engine: what flows look up and store, and calls without a flow."""
 
 import asyncio
 import base64
@@ -121,6 +121,27 @@ def test_all_control_points_share_the_global_cache(agent: StartAgent, connect: C
         assert flow.delete_global_cache("a").get_error() is None
     with start(client, None, "a") as flow:
         check(flow.global_cache("a"), None)
+
+
+def test_the_local_engine_has_caches() -> None:
+    with ApertureClient.new_client("local:") as client:
+        with start(client, "key", "a") as flow:
+            check(flow.result_cache(), None)
+            check(flow.global_cache("a"), None)
+            assert flow.set_result_cache("żółć", HOUR).get_error() is None
+            assert flow.set_global_cache("a", b"", HOUR).get_error() is None
+        with start(client, "key", "a") as flow:
+            check(flow.result_cache(), "żółć".encode())
+            check(flow.global_cache("a"), b"")
+            assert flow.delete_result_cache().get_error() is None
+        with start(client, control_point="elsewhere") as flow:
+            check(flow.result_cache(), None)
+        found = client.cache_lookup("checkout", "key", ["a"])
+        check(found.result_cache(), None)
+        check(found.global_cache("a"), b"")
+        refused = client.cache_set("checkout", "v", HOUR, global_cache_key="k" * 233).get_error()
+        assert isinstance(refused, CacheError)
+        assert "key too large" in str(refused)
 
 
 def test_a_flow_without_keys_asks_for_nothing(agent: StartAgent, connect: Connect) -> None:
