@@ -82,9 +82,17 @@ func (s *session) begin(prepared core.PreparedFlow, tag uint64, flow *C.uint64_t
 		return 0, err
 	}
 	end := func() {
-		guard.Do(logger, "capi.start_flow.waited", func() { s.endWaiting(pending, waiting.Flow()) },
-			func(cause any) { s.endCall(pending, 0, panicked(cause)) })
-		s.work.Done()
+		defer s.work.Done()
+		var ended *core.Flow
+		guard.Do(logger, "capi.start_flow.waited", func() {
+			ended = waiting.Flow()
+			s.endWaiting(pending, ended)
+		}, func(cause any) {
+			defer s.endCall(pending, 0, panicked(cause))
+			if ended == nil {
+				s.takeBack(0, waiting.Flow())
+			}
+		})
 	}
 	if waiting.Await(end) {
 		end()

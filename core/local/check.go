@@ -160,6 +160,7 @@ type flowCheck struct {
 	dropped   bool       // by one of them
 	cancelled bool
 	closed    bool // the engine was closed meanwhile
+	defect    bool // a panic was caught
 }
 
 // outcome is what a check returns.
@@ -182,7 +183,8 @@ type question struct {
 	fairqueue.Request
 	check     *flowCheck
 	scheduler *scheduler
-	decision  int // in the check's decision
+	decision  int  // in the check's decision
+	noted     bool // the answer is
 }
 
 // proceed goes on until the flow is decided, or until it waits: then it returns false, and goes on later.
@@ -261,10 +263,14 @@ func (q *question) Decided(*fairqueue.Request) {
 			c.deliver()
 		}
 	}, func(any) {
-		if !c.told {
-			c.told = true
+		c.mu.Lock()
+		c.defect = true
+		c.mu.Unlock()
+		c.stop()
+		if c.answered(q) && !c.told {
+			c.failure = errDefect
 			revert(c.engine.now(), c.decision.limiters)
-			c.decided(check.Answer{}, errDefect)
+			c.deliver()
 		}
 	})
 }
@@ -272,6 +278,11 @@ func (q *question) Decided(*fairqueue.Request) {
 // answered notes the answer to a question, and says whether it was the last one of the group.
 func (c *flowCheck) answered(q *question) bool {
 	c.mu.Lock()
+	if q.noted {
+		defer c.mu.Unlock()
+		return c.left == 0
+	}
+	q.noted = true
 	q.scheduler.decided(&c.decision.limiters[q.decision], &q.Request)
 	c.closed = c.closed || q.Outcome == fairqueue.Closed
 	others := q.Outcome != fairqueue.Admitted && !c.dropped
@@ -325,6 +336,8 @@ func (c *flowCheck) interrupted() error {
 	switch {
 	case c.cancelled:
 		return &check.UnreachableError{Reason: check.UnreachableCancelled, Err: context.Canceled}
+	case c.defect:
+		return errDefect
 	case c.closed:
 		return &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
 	}

@@ -70,7 +70,7 @@ func (c *concurrency) Take(now int64, label string, n float64) fairqueue.Grant {
 func (c *concurrency) Await(now int64, label string, n float64, _ time.Duration, wake func()) (fairqueue.Grant, fairqueue.Turn) {
 	taken := c.counts.TakeOrWait(now, label, n, func() {
 		// Whoever has made the room may hold the lock of a queue.
-		guard.Go(c.logger, "local.queue.wake", wake, nil, nil)
+		guard.Go(c.logger, "local.queue.wake", wake, func(any) { wake() }, nil)
 	})
 	return admitted(taken), fairqueue.Turn{After: taken.NextExpiry, Later: taken.Waiting}
 }

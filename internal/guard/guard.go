@@ -54,8 +54,8 @@ func AfterFunc(ctx context.Context, logger *slog.Logger, name string, run func()
 }
 
 // AfterTime is time.AfterFunc, for a function that may panic as in Go.
-func AfterTime(delay time.Duration, logger *slog.Logger, name string, run func()) *time.Timer {
-	return time.AfterFunc(delay, func() { Do(logger, name, run, nil) })
+func AfterTime(delay time.Duration, logger *slog.Logger, name string, run func(), recovered func(cause any)) *time.Timer {
+	return time.AfterFunc(delay, func() { Do(logger, name, run, recovered) })
 }
 
 // Do runs a function under a name, and says whether it returned. When it panics that is logged, and recovered is

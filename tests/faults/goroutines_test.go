@@ -23,6 +23,11 @@ func goroutineCases() map[string]fault {
 		// The waiting call.
 		"capi.start_flow":            {run: asyncStartCompletes},
 		"capi.start_flow.admitted":   {trace: "main.(*session).startPending", run: asyncFlowIsEnded},
+		"capi.start_flow.waited":     {run: waitingStartCompletes},
+		"local.check.decided":        {run: waitingFlowHasNoDecision},
+		"local.queue.deadline":       {run: waitingFlowIsRejectedInTime},
+		"local.queue.turn":           {run: waitingFlowGetsItsTokens},
+		"local.queue.wake":           {run: waitingFlowGetsItsSlot},
 		"capi.flow_end":              {run: asyncEndGivesBack},
 		"capi.flow_end.cancel":       {run: cancelledEndCompletes},
 		"capi.wait_ready":            {run: asyncWaitReadyCompletes},
@@ -297,6 +302,72 @@ func sweeperGoesOn(point string) func(*child) {
 		host.Eventually(c.T, "it panics again", func() bool { return c.traces(point) == 2 })
 		host.CloseClient(c.T, client)
 	}
+}
+
+// scheduled opens a client whose flows wait: for the slot that a first flow has, or for the token that it has taken.
+func scheduled(c *child, policies string) (client, first host.Handle) {
+	client = host.OpenClient(c.T, host.OptionsFor("local:"+host.WriteFile(c.T, policies)))
+	first, decided := host.Start(c.T, client, host.ParamsFor("checkout"))
+	require.EqualValues(c, 1, decided.ShouldRun)
+	return client, first
+}
+
+// waitForSlot starts a flow that gets the slot of the first one while a point panics, and returns its completion.
+func waitForSlot(c *child) (client host.Handle, done *host.Completion) {
+	client, first := scheduled(c, host.OneAtATime)
+	call := host.StartAsync(c.T, client, 7, host.Patient(host.ParamsFor("checkout")))
+	c.arm()
+	require.Equal(c, host.OK, host.Lib.FlowEnd(first, nil, nil))
+	done = host.Take(c.T, call)
+	c.disarm()
+	return client, done
+}
+
+// slotIsFree makes sure that nothing holds the slot.
+func slotIsFree(c *child, client host.Handle) {
+	_, decided := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
+	require.EqualValues(c, host.Accepted, decided.Decision)
+}
+
+func waitingStartCompletes(c *child) {
+	client, done := waitForSlot(c)
+	require.Equal(c, host.ErrorInternal, done.Code)
+	require.Zero(c, done.Flow)
+	require.Zero(c, host.ReadStats(c.T, client).CallsPending)
+	slotIsFree(c, client)
+}
+
+func waitingFlowHasNoDecision(c *child) {
+	client, done := waitForSlot(c)
+	require.Equal(c, host.OK, done.Code)
+	failed := host.NewFailure()
+	require.Equal(c, host.OK, host.Lib.FlowError(done.Flow, failed, nil))
+	require.Equal(c, host.ErrorUnreachable, failed.Code)
+	require.Equal(c, host.OK, host.Lib.FlowClose(done.Flow, nil))
+	slotIsFree(c, client)
+}
+
+func waitingFlowGetsItsSlot(c *child) {
+	client, done := waitForSlot(c)
+	require.Equal(c, host.OK, done.Code)
+	require.Equal(c, host.OK, host.Lib.FlowClose(done.Flow, nil))
+	slotIsFree(c, client)
+}
+
+func waitingFlowIsRejectedInTime(c *child) {
+	client, _ := scheduled(c, host.OneAtATime)
+	params := host.ParamsFor("checkout")
+	params.CheckTimeoutNS = int64(20 * time.Millisecond)
+	c.arm()
+	_, decided := host.Start(c.T, client, params)
+	require.EqualValues(c, host.Rejected, decided.Decision)
+}
+
+func waitingFlowGetsItsTokens(c *child) {
+	client, _ := scheduled(c, host.OneAfterTheOther)
+	c.arm()
+	_, decided := host.Start(c.T, client, host.Patient(host.ParamsFor("checkout")))
+	require.EqualValues(c, host.Accepted, decided.Decision)
 }
 
 // logGoesOn writes to the log, loses a line at most, and sees later ones.

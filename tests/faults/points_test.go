@@ -14,14 +14,15 @@ import (
 )
 
 // namedPoint finds the names that are given to guard's functions and to what calls them.
-var namedPoint = regexp.MustCompile(`(?:guard\.(?:Go|Keep|AfterFunc|Do|Point)\(|background\(|enter\(|changeCache\(|asyncCall\{\s*name: )(?:[a-zA-Z.]+, )*"([a-z_.]+)"`)
+var namedPoint = regexp.MustCompile(`(?:guard\.(?:Go|Keep|AfterFunc|AfterTime|Do|Point)\(|\.after\(|background\(|enter\(|changeCache\(|asyncCall\{\s*name: )(?:[a-zA-Z.]+, )*"([a-z_.]+)"`)
 
 // points returns every point of the sources, and fails when a call has a name that it cannot find.
 func points(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
-	guarded := regexp.MustCompile(`guard\.(Go|Keep|AfterFunc|Do|Point)\(`)
-	passedOn := regexp.MustCompile(`guard\.(Go|Point)\((logger, )?(async\.)?name`) // of background, spawnCall and enter
+	guarded := regexp.MustCompile(`guard\.(Go|Keep|AfterFunc|AfterTime|Do|Point)\(`)
+	// Of background, spawnCall, enter, and the timers of a queue.
+	passedOn := regexp.MustCompile(`guard\.(Go|Point|AfterTime)\((delay, scheduler\.options\.)?([lL]ogger, )?(async\.)?name`)
 	for _, tree := range []string{"core", "capi"} {
 		require.NoError(t, filepath.WalkDir(host.FromRoot(tree), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -33,6 +33,27 @@ policy:
       - control_point: checkout
 `
 
+// OneAtATime is a policy that lets the flows at the control point "checkout" wait for each other's end.
+const OneAtATime = `blueprint: concurrency-scheduling/base
+policy:
+  policy_name: one-at-a-time
+  concurrency_scheduler:
+    max_concurrency: 1
+    concurrency_limiter: {max_inflight_duration: 3600s}
+    selectors: [{control_point: checkout}]
+`
+
+// OneAfterTheOther is a policy that lets the flows at the control point "checkout" wait for a token, which comes each 50 ms.
+const OneAfterTheOther = `blueprint: quota-scheduling/base
+policy:
+  policy_name: one-after-the-other
+  quota_scheduler:
+    bucket_capacity: 1
+    fill_amount: 1
+    rate_limiter: {interval: 0.05s}
+    selectors: [{control_point: checkout}]
+`
+
 // WriteFile writes a policy file and returns its path.
 func WriteFile(t *testing.T, content string) string {
 	t.Helper()

@@ -266,9 +266,9 @@ func (scheduler *Scheduler) conclude(request *Request, outcome Outcome) {
 	scheduler.settle(request, outcome)
 }
 
-// after runs a function after a time.
+// after runs a function after a time, once more if it panics: a request would wait for ever.
 func (scheduler *Scheduler) after(delay time.Duration, name string, run func()) *time.Timer {
-	return guard.AfterTime(delay, scheduler.options.Logger, name, run)
+	return guard.AfterTime(delay, scheduler.options.Logger, name, run, func(any) { run() })
 }
 
 // Close refuses all that waits, with Closed and in the order of the queues, and all that comes later.
