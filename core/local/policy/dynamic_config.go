@@ -12,7 +12,7 @@ type dynamicConfig struct {
 func (l *loader) addDynamicConfig(o *object) {
 	name := o.name("policy_name")
 	at, _ := o.get("policy_name")
-	config := o.object("dynamic_config")
+	config := o.requiredObject("dynamic_config")
 	o.close()
 	if name == "" || config == nil {
 		return

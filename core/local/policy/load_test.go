@@ -239,6 +239,7 @@ func TestLoadRefuses(t *testing.T) {
 
 		"no mapping":                   {blueprint, blueprint, "- a\n", ":1:1: found a list, expected a mapping"},
 		"not a policy":                 {blueprint, blueprint, "a: 1\n", ":1:1: not a policy: expected blueprint values (keys blueprint and policy), a resource of kind Policy, a rendered policy (keys circuit and resources), or a dynamic configuration (keys policy_name and dynamic_config)"},
+		"blueprint of no name":         {blueprint, blueprint, "blueprint:\n", ":1:1: not a policy: expected blueprint values (keys blueprint and policy), a resource of kind Policy, a rendered policy (keys circuit and resources), or a dynamic configuration (keys policy_name and dynamic_config)"},
 		"number in place of text":      {blueprint, "policy_name: checkout", "policy_name: 12", ":5:16: policy.policy_name: found the number 12, expected a string: put it into quotes"},
 		"empty name":                   {blueprint, "policy_name: checkout", `policy_name: ""`, `:5:16: policy.policy_name: found "", expected a string that is not empty`},
 		"text in place of number":      {blueprint, "12.5", `"12.5"`, `:7:22: policy.rate_limiter.bucket_capacity: found "12.5", expected a finite number`},

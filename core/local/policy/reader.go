@@ -212,11 +212,18 @@ func (o *object) get(key string) (value, bool) {
 		return value{}, false
 	}
 	o.known = append(o.known, key)
-	field, ok := o.fields[key]
-	if !ok || field.value.Kind == yaml.ScalarNode && field.value.ShortTag() == "!!null" {
+	if !o.holds(key) {
 		return value{}, false
 	}
-	return value{reader: o.reader, path: o.child(key), node: field.value}, true
+	return value{reader: o.reader, path: o.child(key), node: o.fields[key].value}, true
+}
+
+// holds says whether one of some keys is there, without asking for it.
+func (o *object) holds(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool {
+		field, ok := o.fields[key]
+		return ok && (field.value.Kind != yaml.ScalarNode || field.value.ShortTag() != "!!null")
+	})
 }
 
 // required returns the value of a key that must be there.
@@ -226,14 +233,6 @@ func (o *object) required(key, what string) (value, bool) {
 		o.problem("missing %s: expected %s", quote(key), what)
 	}
 	return v, ok
-}
-
-// holds says whether one of some keys is there, without asking for it.
-func (o *object) holds(keys ...string) bool {
-	return slices.ContainsFunc(keys, func(key string) bool {
-		_, ok := o.fields[key]
-		return ok
-	})
 }
 
 // has says whether a key is there, and counts as asking for it.

@@ -77,6 +77,7 @@ func TestLoadRefusesInTheOtherForms(t *testing.T) {
 		"dynamic: nothing to set":              {quotaScheduling + "---\npolicy_name: quota\ndynamic_config: {}\n", "dynamic_config: {}\n", "dynamic_config: {start: true}\n", `:38:18: dynamic_config: unknown key "start"`},
 		"dynamic: wrong variable":              {renderedSampler + "---\npolicy_name: p\ndynamic_config: {share: {value: 1}}\n", "{share: {value: 1}}", "{share: 1}", `:12:25: dynamic_config.share: found the number 1, expected a mapping`},
 		"dynamic: share too large":             {renderedSampler + "---\npolicy_name: p\ndynamic_config: {share: {value: 1}}\n", "{share: {value: 1}}", "{share: {value: 101}}", `:6:55: circuit.components[1].flow_control.sampler.in_ports.accept_percentage.signal_name: found 101, expected a number from 0 to 100`},
+		"dynamic: of a rendered policy":        {renderedSampler + "---\npolicy_name: p\ndynamic_config: {share: {value: 1}}\n", "{share: {value: 1}}", "{shares: {value: 1}}", `:12:18: dynamic_config: unknown key "shares", did you mean share?`},
 		"dynamic: in the resource":             {dynamicResource, "start: true", "strat: true", `:3:17: dynamicConfig: unknown key "strat", did you mean start?`},
 		"dynamic: beside that of the resource": {dynamicResource, "flux_meters: {}}}\n", "flux_meters: {}}}\n---\npolicy_name: a\ndynamic_config: {}\n", `:31:14: policy_name: second dynamic configuration of policy "a": first in :3`},
 

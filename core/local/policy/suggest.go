@@ -9,9 +9,13 @@ import (
 // with all of them if they are few.
 func suggest(word string, known []string) string {
 	const (
-		longestWord = 64
-		mostWords   = 12
+		longestWord  = 64
+		mostWords    = 12
+		mostCompared = 1000 // more would take long, for each word that is not known
 	)
+	if len(known) > mostCompared {
+		return ""
+	}
 	known = slices.Compact(slices.Sorted(slices.Values(known)))
 	if len(word) <= longestWord {
 		limit := max(2, len(word)/3)
