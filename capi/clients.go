@@ -81,6 +81,35 @@ func aperture_go_client_state(client C.uint64_t, state *C.aperture_connection_st
 	})
 }
 
+//export aperture_go_client_reload
+func aperture_go_client_reload(client C.uint64_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_client_reload", failure, func() error {
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		return s.client.Reload()
+	})
+}
+
+//export aperture_go_client_snapshot
+func aperture_go_client_snapshot(client C.uint64_t, buffer *C.char, capacity C.size_t, length *C.size_t, failure *C.aperture_error) C.aperture_code {
+	return enter("aperture_client_snapshot", failure, func() error {
+		if err := checkBuffer(buffer, capacity, length); err != nil {
+			return err
+		}
+		s, err := clients.find(client)
+		if err != nil {
+			return err
+		}
+		text, err := s.client.Snapshot()
+		if err != nil {
+			return err
+		}
+		return fill(buffer, capacity, length, text)
+	})
+}
+
 //export aperture_go_client_stats
 func aperture_go_client_stats(client C.uint64_t, stats *C.aperture_stats, failure *C.aperture_error) C.aperture_code {
 	return enter("aperture_client_stats", failure, func() error {

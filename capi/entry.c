@@ -95,6 +95,29 @@ static aperture_code go_client_stats(aperture_client client, aperture_stats *sta
     return result_of_go;
 }
 
+static aperture_code go_client_reload(aperture_client client, aperture_error *error) {
+    struct aperture_guest_call call_of_thread;
+    if (!aperture_guest_begin_call(&call_of_thread)) {
+        return aperture_guest_refuse_interruption(error);
+    }
+    aperture_code result_of_go = aperture_go_client_reload((uint64_t)(uintptr_t)client, error);
+    aperture_guest_end_call(&call_of_thread);
+    return result_of_go;
+}
+
+static aperture_code go_client_snapshot(aperture_client client, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    struct aperture_guest_call call_of_thread;
+    if (!aperture_guest_begin_call(&call_of_thread)) {
+        if (length != NULL) {
+            *length = 0;
+        }
+        return aperture_guest_refuse_interruption(error);
+    }
+    aperture_code result_of_go = aperture_go_client_snapshot((uint64_t)(uintptr_t)client, buffer, capacity, length, error);
+    aperture_guest_end_call(&call_of_thread);
+    return result_of_go;
+}
+
 static aperture_code go_client_close(aperture_client client, int64_t timeout_ns, aperture_error *error) {
     struct aperture_guest_call call_of_thread;
     if (!aperture_guest_begin_call(&call_of_thread)) {
@@ -480,6 +503,8 @@ const struct aperture_functions aperture_guest_own_functions = {
     .client_wait_ready_async = go_client_wait_ready_async,
     .client_state = go_client_state,
     .client_stats = go_client_stats,
+    .client_reload = go_client_reload,
+    .client_snapshot = go_client_snapshot,
     .client_close = go_client_close,
     .client_close_async = go_client_close_async,
     .start_flow = go_start_flow,
@@ -581,6 +606,25 @@ aperture_code aperture_client_stats(aperture_client client, aperture_stats *stat
         return aperture_guest_refuse(client, "client", error);
     }
     return functions->client_stats(client, stats, error);
+}
+
+aperture_code aperture_client_reload(aperture_client client, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_reload(client, error);
+}
+
+aperture_code aperture_client_snapshot(aperture_client client, char *buffer, size_t capacity, size_t *length, aperture_error *error) {
+    const struct aperture_functions *functions = aperture_guest_functions();
+    if (functions == NULL) {
+        if (length != NULL) {
+            *length = 0;
+        }
+        return aperture_guest_refuse(client, "client", error);
+    }
+    return functions->client_snapshot(client, buffer, capacity, length, error);
 }
 
 aperture_code aperture_client_close(aperture_client client, int64_t timeout_ns, aperture_error *error) {

@@ -1,5 +1,5 @@
 /*
- * libaperture 0.3.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
+ * libaperture 0.4.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
  *
  * A flow is a piece of work that asks before it runs:
  *
@@ -57,12 +57,12 @@ extern "C" {
 
 /* The version of this header; aperture_version() tells that of the library. */
 #define APERTURE_VERSION_MAJOR 0
-#define APERTURE_VERSION_MINOR 3
+#define APERTURE_VERSION_MINOR 4
 #define APERTURE_VERSION_PATCH 0
-#define APERTURE_VERSION "0.3.0"
+#define APERTURE_VERSION "0.4.0"
 
 /* The version of the ABI that this header describes; aperture_abi_version() tells that of the library. */
-#define APERTURE_ABI_VERSION 3
+#define APERTURE_ABI_VERSION 4
 
 /*
  * How long a check may take when aperture_flow_params.check_timeout_ns is 0, in nanoseconds (200 ms).
@@ -981,6 +981,43 @@ APERTURE_API aperture_code aperture_client_state(aperture_client client, apertur
  * Since: 0.1
  */
 APERTURE_API aperture_code aperture_client_stats(aperture_client client, aperture_stats *stats, aperture_error *error);
+
+/*
+ * Reads the policy files of a client with a local: address again, while flows go on. Policies that are the same keep
+ * what they know: how full their buckets are, what is in flight, and who waits. Of one that has changed all begins
+ * anew, except that flows which wait are still decided by it as it was. When something is wrong with the files, the
+ * error says what and where, and nothing changes.
+ *
+ * @param client The client. One of an agent has no policies, and is refused.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Reads files, which takes some milliseconds for many policies.
+ * NULL: A NULL client is an invalid handle.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED,
+ *                       APERTURE_ERROR_POLICY, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ * Since: 0.4
+ */
+APERTURE_API aperture_code aperture_client_reload(aperture_client client, aperture_error *error);
+
+/*
+ * Writes what the local engine has counted as JSON: for each component of the policies its decisions, how full its
+ * buckets are, what is in flight and how flows have waited; and what its caches hold. The fields are listed in
+ * docs/local-engine.md; later versions may add some.
+ *
+ * @param client The client. One of an agent counts nothing itself, and is refused.
+ * @param buffer Receives the JSON, not NUL-terminated. May be NULL when capacity is 0.
+ * @param capacity The size of the buffer in bytes.
+ * @param length Receives the length of the JSON, also when the buffer is too small. The JSON may be longer when it is
+ *               asked for again.
+ * @param error Receives the code and a message; may be NULL. Set its struct_size first.
+ * Ownership: Nothing changes hands.
+ * Threads: Any thread. Never blocks.
+ * NULL: A NULL client is an invalid handle. length must not be NULL.
+ * Returns: APERTURE_OK; APERTURE_ERROR_INVALID_ARGUMENT, APERTURE_ERROR_INVALID_HANDLE, APERTURE_ERROR_CLOSED,
+ *                       APERTURE_ERROR_BUFFER_TOO_SMALL, APERTURE_ERROR_FORKED, APERTURE_ERROR_INTERNAL.
+ * Since: 0.4
+ */
+APERTURE_API aperture_code aperture_client_snapshot(aperture_client client, char *buffer, size_t capacity, size_t *length, aperture_error *error);
 
 /*
  * Closes a client: calls that wait end as unreachable, save ends of flows, which may finish; spans that wait are

@@ -686,6 +686,21 @@ export declare class ApertureClient {
   /** The counters of the client. */
   stats(): Stats;
   /**
+   * Reads the policy files of a client with a `local:` address again, while flows go on. Policies that are the same keep
+   * what they know. It waits for the files, which takes some milliseconds for many policies.
+   *
+   * Throws POLICY when something is wrong with the files: the message says what and where, and nothing changes.
+   * Throws INVALID_ARGUMENT for a client of an agent.
+   */
+  reload(): void;
+  /**
+   * What the local engine has counted: for each component of the policies, and for the caches. docs/local-engine.md
+   * lists the fields, of which later versions may have more.
+   *
+   * Throws INVALID_ARGUMENT for a client of an agent.
+   */
+  snapshot(): Record<string, unknown>;
+  /**
    * Closes the client: pending calls end as unreachable, waiting spans are sent, the connection is closed. Closing
    * twice is the same as closing once. Without it the last spans may be lost when the process ends.
    *

@@ -125,6 +125,18 @@ type Starter interface {
 	Start(request *Request, decided func(Answer, error)) (Answer, Waiting, error)
 }
 
+// Reloader is a Decider whose policies can be read again while it runs.
+type Reloader interface {
+	// Reload reads them. When it returns an error, they are as they were.
+	Reload() error
+}
+
+// Snapshotter is a Decider that tells what it has counted.
+type Snapshotter interface {
+	// SnapshotJSON returns it as a JSON document.
+	SnapshotJSON() ([]byte, error)
+}
+
 // Waiting is a check that waits.
 type Waiting interface {
 	// Cancel ends the wait with UnreachableCancelled, unless it has ended. It does not wait for decided to return.

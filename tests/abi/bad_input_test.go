@@ -59,6 +59,8 @@ func byKind() map[string]map[string]call {
 			"cache_delete_async": func(h host.Handle, f *host.Failure) host.Code {
 				return host.Lib.CacheDeleteAsync(h, host.KeyFor("c", "key"), 0, &out, f)
 			},
+			"client_reload":        func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientReload(h, f) },
+			"client_snapshot":      func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientSnapshot(h, nil, 0, &size, f) },
 			"client_completion_fd": func(h host.Handle, f *host.Failure) host.Code { return host.Lib.ClientCompletionFD(h, &number, f) },
 			"client_poll": func(h host.Handle, f *host.Failure) host.Code {
 				return host.Lib.ClientPoll(h, host.NewCompletion(), 1, &size, f)
@@ -224,6 +226,8 @@ func TestNULLArguments(t *testing.T) {
 		"flow_end_response length":   {func(f *host.Failure) host.Code { return host.Lib.FlowEndResponse(flow, nil, 0, nil, f) }, "length"},
 		"flow_end_response buffer":   {func(f *host.Failure) host.Code { return host.Lib.FlowEndResponse(flow, nil, 8, &size, f) }, "buffer"},
 		"client_state state":         {func(f *host.Failure) host.Code { return host.Lib.ClientState(client, nil, f) }, "state"},
+		"client_snapshot length":     {func(f *host.Failure) host.Code { return host.Lib.ClientSnapshot(client, nil, 0, nil, f) }, "length"},
+		"client_snapshot buffer":     {func(f *host.Failure) host.Code { return host.Lib.ClientSnapshot(client, nil, 8, &size, f) }, "buffer"},
 		"flow_check_response length": {func(f *host.Failure) host.Code { return host.Lib.FlowCheckResponse(flow, nil, 0, nil, f) }, "length"},
 		"flow_check_response buffer": {func(f *host.Failure) host.Code { return host.Lib.FlowCheckResponse(flow, nil, 8, &size, f) }, "buffer"},
 		"flow_cache_value key": {func(f *host.Failure) host.Code {

@@ -69,7 +69,7 @@ func (f *fuzzer) step() host.Code {
 	}
 	var first, second host.Handle
 	defer func() { f.pool.put(first, second) }()
-	switch r.IntN(33) {
+	switch r.IntN(35) {
 	case 0:
 		options := host.OptionsFor(f.agents[r.IntN(len(f.agents))])
 		options.MaxPendingCalls = uint64(r.IntN(50))
@@ -133,6 +133,12 @@ func (f *fuzzer) step() host.Code {
 	case 24:
 		var state int32
 		return host.Lib.ClientState(any, &state, failed)
+	case 33:
+		return host.Lib.ClientReload(any, failed)
+	case 34:
+		var length uintptr
+		buffer := make([]byte, 1+r.IntN(300))
+		return host.Lib.ClientSnapshot(any, &buffer[0], uintptr(len(buffer)), &length, failed)
 	case 25:
 		var length uintptr
 		buffer := make([]byte, 1+r.IntN(300))

@@ -11,9 +11,9 @@ import (
 	"github.com/libaperture/libaperture/tests/host"
 )
 
-// objects are a handle of each kind, on which every function works.
+// objects are a handle of each kind, on which every function works; local is a client of the local engine.
 type objects struct {
-	client, flow, call, answer host.Handle
+	client, flow, call, answer, local host.Handle
 }
 
 // open makes them.
@@ -25,7 +25,8 @@ func (c *child) open() objects {
 	var answer host.Handle
 	require.Equal(c, host.OK, host.Lib.CacheLookup(client, host.KeysFor("checkout", "key"), &answer, nil))
 	c.Cleanup(func() { host.Lib.CacheAnswerClose(answer, nil) })
-	return objects{client, flow, host.StartAsync(c.T, client, 1, host.Patient(host.ParamsFor("checkout"))), answer}
+	call := host.StartAsync(c.T, client, 1, host.Patient(host.ParamsFor("checkout")))
+	return objects{client, flow, call, answer, host.OpenClient(c.T, host.OptionsFor("local:"))}
 }
 
 // functions calls each function that has an error struct, with arguments with which it succeeds.
@@ -85,6 +86,14 @@ var functions = map[string]func(o objects, out, call *host.Handle, f *host.Failu
 	"aperture_flow_end_response": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
 		var length uintptr
 		return host.Lib.FlowEndResponse(o.flow, nil, 0, &length, f)
+	},
+	"aperture_client_reload": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		return host.Lib.ClientReload(o.local, f)
+	},
+	"aperture_client_snapshot": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
+		var buffer [4096]byte
+		var length uintptr
+		return host.Lib.ClientSnapshot(o.local, &buffer[0], uintptr(len(buffer)), &length, f)
 	},
 	"aperture_flow_check_response": func(o objects, _, _ *host.Handle, f *host.Failure) host.Code {
 		var buffer [4096]byte

@@ -38,6 +38,8 @@ type Library struct {
 	ClientWaitReadyAsync         func(Handle, int64, uint64, *Handle, *Failure) Code
 	ClientState                  func(Handle, *int32, *Failure) Code
 	ClientStats                  func(Handle, *Stats, *Failure) Code
+	ClientReload                 func(Handle, *Failure) Code
+	ClientSnapshot               func(Handle, *byte, uintptr, *uintptr, *Failure) Code
 	ClientClose                  func(Handle, int64, *Failure) Code
 	ClientCloseAsync             func(Handle, int64, uint64, *Handle, *Failure) Code
 
@@ -104,6 +106,8 @@ func (l *Library) Bindings() map[string]any {
 		"aperture_flow_close":                      &l.FlowClose,
 		"aperture_client_options_from_environment": &l.ClientOptionsFromEnvironment,
 		"aperture_client_state":                    &l.ClientState,
+		"aperture_client_reload":                   &l.ClientReload,
+		"aperture_client_snapshot":                 &l.ClientSnapshot,
 		"aperture_flow_check_response":             &l.FlowCheckResponse,
 		"aperture_flow_cache_value":                &l.FlowCacheValue,
 		"aperture_flow_set_attribute":              &l.FlowSetAttribute,

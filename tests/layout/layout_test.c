@@ -367,6 +367,8 @@ int main(void) {
         (any_function)aperture_client_wait_ready_async,
         (any_function)aperture_client_state,
         (any_function)aperture_client_stats,
+        (any_function)aperture_client_reload,
+        (any_function)aperture_client_snapshot,
         (any_function)aperture_client_close,
         (any_function)aperture_client_close_async,
         (any_function)aperture_start_flow,

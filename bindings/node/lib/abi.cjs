@@ -5,8 +5,8 @@
 //
 // Generated from abi/aperture.yaml; do not edit.
 
-exports.VERSION = '0.3.0';
-exports.ABI_VERSION = 3;
+exports.VERSION = '0.4.0';
+exports.ABI_VERSION = 4;
 exports.SONAME = 'libaperture.so.0';
 
 exports.DEFAULT_CHECK_TIMEOUT_NS = 200000000;
@@ -357,6 +357,8 @@ exports.functions = Object.freeze({
   aperture_client_wait_ready_async: { result: 'int32', parameters: ['uint64', 'int64', 'uint64', 'void *', 'void *'] },
   aperture_client_state: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
   aperture_client_stats: { result: 'int32', parameters: ['uint64', 'void *', 'void *'] },
+  aperture_client_reload: { result: 'int32', parameters: ['uint64', 'void *'] },
+  aperture_client_snapshot: { result: 'int32', parameters: ['uint64', 'void *', 'uint64', 'void *', 'void *'] },
   aperture_client_close: { result: 'int32', parameters: ['uint64', 'int64', 'void *'] },
   aperture_client_close_async: { result: 'int32', parameters: ['uint64', 'int64', 'uint64', 'void *', 'void *'] },
   aperture_start_flow: { result: 'int32', parameters: ['uint64', 'void *', 'void *', 'void *', 'void *'] },

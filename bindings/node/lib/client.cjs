@@ -225,6 +225,18 @@ class ApertureClient {
     return Object.fromEntries(counters.map(([name, field]) => [name, native.counter(field)]));
   }
 
+  /** Reads the policy files of a client with a local: address again. It waits for the files: some milliseconds. */
+  reload() {
+    const { native, handle } = this.#open();
+    native.reload(handle);
+  }
+
+  /** What the local engine has counted. */
+  snapshot() {
+    const { native, handle } = this.#open();
+    return JSON.parse(native.snapshot(handle));
+  }
+
   /** Sends the spans that wait and closes the connection; calls that are pending end as unreachable. */
   close(timeoutMs = 0) {
     try {

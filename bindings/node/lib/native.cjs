@@ -333,6 +333,20 @@ class Native {
     return this.#view.getInt32(layout.status, true);
   }
 
+  reload(client) {
+    const code = this.#functions.aperture_client_reload(client, this.#error);
+    if (code !== abi.Code.OK) {
+      throw this.lastError(code);
+    }
+  }
+
+  /** What the local engine has counted, as JSON. */
+  snapshot(client) {
+    const written = this.#fill((buffer, size) =>
+      this.#functions.aperture_client_snapshot(client, buffer, size, this.#count, this.#error));
+    return written.utf8Slice();
+  }
+
   stats(client) {
     const pointer = BigInt(this.#memory.address + layout.stats);
     return this.#functions.aperture_client_stats(client, pointer, this.#error);

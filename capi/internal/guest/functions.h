@@ -15,6 +15,8 @@ struct aperture_functions {
     aperture_code (*client_wait_ready_async)(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
     aperture_code (*client_state)(aperture_client client, aperture_connection_state *state, aperture_error *error);
     aperture_code (*client_stats)(aperture_client client, aperture_stats *stats, aperture_error *error);
+    aperture_code (*client_reload)(aperture_client client, aperture_error *error);
+    aperture_code (*client_snapshot)(aperture_client client, char *buffer, size_t capacity, size_t *length, aperture_error *error);
     aperture_code (*client_close)(aperture_client client, int64_t timeout_ns, aperture_error *error);
     aperture_code (*client_close_async)(aperture_client client, int64_t timeout_ns, uint64_t tag, aperture_call *call, aperture_error *error);
     aperture_code (*start_flow)(aperture_client client, const aperture_flow_params *params, aperture_flow *flow, aperture_decision *decision, aperture_error *error);
@@ -54,6 +56,8 @@ struct aperture_functions {
     "aperture_client_wait_ready_async", \
     "aperture_client_state", \
     "aperture_client_stats", \
+    "aperture_client_reload", \
+    "aperture_client_snapshot", \
     "aperture_client_close", \
     "aperture_client_close_async", \
     "aperture_start_flow", \

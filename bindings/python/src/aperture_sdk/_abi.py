@@ -7,8 +7,8 @@ import ctypes
 import enum
 from typing import Any, Dict, List, Optional, Tuple
 
-VERSION = "0.3.0"
-ABI_VERSION = 3
+VERSION = "0.4.0"
+ABI_VERSION = 4
 SONAME = "libaperture.so.0"
 
 DEFAULT_CHECK_TIMEOUT_NS = 200000000
@@ -644,6 +644,23 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
         [
             ctypes.c_uint64,  # client
             ctypes.c_void_p,  # stats
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_client_reload": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # error
+        ],
+    ),
+    "aperture_client_snapshot": (
+        ctypes.c_int32,
+        [
+            ctypes.c_uint64,  # client
+            ctypes.c_void_p,  # buffer
+            ctypes.c_size_t,  # capacity
+            ctypes.c_void_p,  # length
             ctypes.c_void_p,  # error
         ],
     ),

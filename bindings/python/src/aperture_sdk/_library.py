@@ -59,6 +59,8 @@ class Library:
         self.start_flow_async: _Function = loaded.aperture_start_flow_async
         self.flow_decision: _Function = loaded.aperture_flow_decision
         self.flow_error: _Function = loaded.aperture_flow_error
+        self.client_reload: _Function = loaded.aperture_client_reload
+        self.client_snapshot: _Function = loaded.aperture_client_snapshot
         self.flow_check_response: _Function = loaded.aperture_flow_check_response
         self.flow_cache_value: _Function = loaded.aperture_flow_cache_value
         self.flow_set_attribute: _Function = loaded.aperture_flow_set_attribute

@@ -18,6 +18,7 @@ engine of its own, at the first use.
 import atexit
 import ctypes
 import enum
+import json
 import logging
 import os
 import sys
@@ -49,6 +50,7 @@ from ._calls import (
     running_loop,
 )
 from ._fork import ForkSafeLock
+from ._library import read
 from ._memory import encode_flow
 from .flow import Flow
 
@@ -535,6 +537,35 @@ class ApertureClient:
         if code != OK:
             raise self._failure(code, error)
         return Stats(*[getattr(stats, name) for name in Stats._fields])
+
+    def reload(self) -> None:
+        """Read the policy files of a client with a local: address again, while flows go on.
+
+        Policies that are the same keep what they know. When something is wrong with the files nothing changes, and
+        PolicyError says what and where. A client of an agent raises ValueError.
+        """
+        queue = self._queue
+        error = _abi.Error(struct_size=ctypes.sizeof(_abi.Error))
+        code = self._library.client_reload(queue.client, ctypes.byref(error))
+        if code == FORKED:
+            self._reconnect(queue)  # which reads them
+        elif code != OK:
+            raise self._failure(code, error)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the local engine has counted: for each component of the policies, and for the caches.
+
+        docs/local-engine.md lists the fields. A client of an agent raises ValueError.
+        """
+        queue = self._queue
+        code, text, error = read(self._library.client_snapshot, queue.client)
+        if code == FORKED:
+            self._reconnect(queue)
+            return self.snapshot()
+        if code != OK:
+            raise self._failure(code, error)
+        counted: dict[str, Any] = json.loads(text)
+        return counted
 
     def close(self, timeout: Optional[Timeout] = None) -> Operation:
         """Close the client: waiting calls end as unreachable, telemetry is sent, the connection is closed.

@@ -1,0 +1,59 @@
+package core
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/libaperture/libaperture/core/local"
+)
+
+const onePolicy = `{blueprint: rate-limiting/base, policy: {policy_name: one, rate_limiter: {bucket_capacity: 1, fill_amount: 0,
+  parameters: {interval: 1s}, selectors: [{control_point: checkout}]}}}
+`
+
+func TestReloadAndSnapshot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policies.yaml")
+	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write(onePolicy)
+	client, err := NewClient(Options{Address: "local:" + path})
+	require.NoError(t, err)
+	snapshot := func() (snapshot local.Snapshot) {
+		text, err := client.Snapshot()
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &snapshot))
+		return snapshot
+	}
+	flow, err := client.StartFlow(t.Context(), "checkout", FlowParams{})
+	require.NoError(t, err)
+	assert.True(t, flow.ShouldRun())
+	assert.EqualValues(t, 1, snapshot().Components[0].Accepted)
+
+	write("nonsense")
+	var loadError *local.LoadError
+	require.ErrorAs(t, client.Reload(), &loadError)
+	write(strings.Replace(onePolicy, "bucket_capacity: 1", "bucket_capacity: 2", 1))
+	require.NoError(t, client.Reload())
+	assert.Equal(t, 2.0, snapshot().Components[0].Bucket.Capacity)
+	assert.Zero(t, snapshot().Components[0].Accepted)
+	assert.EqualValues(t, 1, snapshot().Reloads)
+
+	require.NoError(t, client.Close(t.Context()))
+	assert.ErrorIs(t, client.Reload(), ErrClosed)
+	_, err = client.Snapshot()
+	assert.ErrorIs(t, err, ErrClosed)
+}
+
+func TestOnlyALocalClientHasPolicies(t *testing.T) {
+	client := clientOf(t, &fakeDecider{}, Options{})
+	var wrong *ArgumentError
+	require.ErrorAs(t, client.Reload(), &wrong)
+	assert.Equal(t, "client", wrong.Argument)
+	_, err := client.Snapshot()
+	assert.ErrorAs(t, err, &wrong)
+}
