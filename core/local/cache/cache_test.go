@@ -320,6 +320,30 @@ func TestCallersCannotChangeWhatIsStored(t *testing.T) {
 	assertMessage(t, hit("value"), findResult(cache, "cp", "k"))
 }
 
+// More have expired than are removed at one go.
+func TestCountsLeaveNothingThatHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := New(1 << 20) // one shard
+		for i := range 2*sweepBatch + 1 {
+			storeGlobal(cache, fmt.Sprint(i), "v", time.Second)
+		}
+		time.Sleep(time.Second)
+		counts := cache.Counts()
+		assert.EqualValues(t, 2*sweepBatch+1, counts.Expired)
+		assert.Zero(t, counts.Entries)
+		assert.Zero(t, counts.Bytes)
+	})
+}
+
+func TestAValueThatExpiresAtOnceTakesNoRoom(t *testing.T) {
+	cache := New(5000)
+	storeGlobal(cache, "a", strings.Repeat("v", 3000), time.Hour)
+	assertMessage(t, success, storeGlobal(cache, "b", strings.Repeat("v", 3000), -1))
+	assertMessage(t, miss, findGlobal(cache, "b"))
+	assertMessage(t, hit(strings.Repeat("v", 3000)), findGlobal(cache, "a"))
+	assert.Zero(t, cache.Counts().Evicted)
+}
+
 func TestClearForgetsAllEntries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cache := New(0)
