@@ -64,13 +64,13 @@ type CacheEntry struct {
 // before the agent looked. It is neither a hit nor a miss.
 var ErrNoCacheAnswer = errors.New("nothing is known about the cache entry")
 
-// CacheError is what the agent said about one entry that it could not read, store or remove.
+// CacheError is what the agent, or the local engine, said about one entry that it could not read, store or remove.
 type CacheError struct {
-	Message string // the agent's
+	Message string // the agent's or the engine's
 }
 
-// Error returns the agent's message.
-func (e *CacheError) Error() string { return "the agent's cache: " + e.Message }
+// Error returns the message, as one of the cache.
+func (e *CacheError) Error() string { return "the cache: " + e.Message }
 
 // CacheLookup reads entries of the cache without a flow. It returns within keys.Timeout, or when ctx ends.
 //
