@@ -5,10 +5,12 @@ import "C"
 
 import (
 	"context"
+	"errors"
 
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/completion"
 	"github.com/libaperture/libaperture/core"
+	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/internal/guard"
 )
 
@@ -78,6 +80,7 @@ func (s *session) lookup(keys core.CacheKeys, answer *C.uint64_t) error {
 // lookupPending looks entries up and ends the call with what was found.
 func (s *session) lookupPending(ctx context.Context, pending *completion.Call, keys core.CacheKeys) {
 	found, err := s.client.CacheLookup(ctx, keys)
+	err = lateCacheError(ctx, err)
 	var number uint64
 	seen := false
 	defer func() {
@@ -86,10 +89,10 @@ func (s *session) lookupPending(ctx context.Context, pending *completion.Call, k
 		}
 	}()
 	guard.Point("capi.cache_lookup.answered")
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		err = errCancelled
-	case err == nil:
+	}
+	if err == nil {
 		number, err = answers.Open(&openAnswer{found, s})
 	}
 	seen = s.endCallWith(pending, completion.Outcome{Answer: number}, err)
@@ -238,6 +241,20 @@ func deleting(client C.uint64_t, in *C.aperture_cache_key) (*session, func(conte
 	return s, func(ctx context.Context) error { return s.client.CacheDelete(ctx, key) }, key.Validate()
 }
 
+// lateCacheError returns how a call to the cache ends that was under way: a close that overtakes it ends it as one that
+// comes later.
+func lateCacheError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errCancelled
+	case errors.Is(err, core.ErrClosed):
+		return &check.UnreachableError{Reason: check.UnreachableClosed}
+	}
+	return err
+}
+
 // changeCache is the asynchronous form of what changes the cache.
 func (s *session) changeCache(name string, kind abi.CompletionKind, tag C.uint64_t, call *C.uint64_t, change func(context.Context) error) error {
 	if err := given("call", call); err != nil {
@@ -249,11 +266,7 @@ func (s *session) changeCache(name string, kind abi.CompletionKind, tag C.uint64
 	number, err := s.spawnCall(asyncCall{
 		name: name, kind: kind, tag: uint64(tag), limit: s.maxPending,
 		run: func(ctx context.Context, pending *completion.Call) {
-			err := change(ctx)
-			if err != nil && ctx.Err() != nil {
-				err = errCancelled
-			}
-			s.endCall(pending, 0, err)
+			s.endCall(pending, 0, lateCacheError(ctx, change(ctx)))
 		},
 	})
 	return pend(call, number, err)
