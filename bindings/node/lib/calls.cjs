@@ -7,6 +7,7 @@
 
 const net = require('node:net');
 
+const abi = require('./abi.cjs');
 const { follow } = require('./abort.cjs');
 const { POLL_CAPACITY } = require('./native.cjs');
 
@@ -77,13 +78,19 @@ class Calls {
     });
   }
 
-  // Releases what nobody waits for any more. The library ends a flow that it is closed with.
+  // Releases what nobody waits for any more. A flow is ended, as failed: it was given up, and not forgotten.
   #release(flow, answer) {
+    const native = this.#native;
     if (flow !== 0) {
-      this.#native.closeFlow(flow);
+      const tag = this.nextTag();
+      native.setFlowStatus(flow, abi.FlowStatus.FLOW_STATUS_ERROR);
+      if (native.endFlow(flow, tag) === abi.Code.PENDING) {
+        this.add(tag, () => {}); // its tokens go back before the process ends
+      }
+      native.closeFlow(flow);
     }
     if (answer !== 0) {
-      this.#native.closeAnswer(answer);
+      native.closeAnswer(answer);
     }
   }
 

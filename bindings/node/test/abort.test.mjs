@@ -84,6 +84,8 @@ test('a flow that was decided in spite of an abort is ended, and its tokens go b
   controller.abort();
   assert.ok((await settled).every(({ reason }) => reason?.name === 'AbortError'));
   await until(async () => (await agent.look()).flow_end_count === count);
+  const { flowsEnded, flowsNeverEnded } = client.stats();
+  assert.deepEqual({ flowsEnded, flowsNeverEnded }, { flowsEnded: count, flowsNeverEnded: 0 });
   await client.close();
   const report = await agent.report();
   assert.equal(new Set(report.flow_ends.flatMap((end) => end.request_ids)).size, count);
