@@ -1,4 +1,4 @@
-// Measures what a flow costs from Node: its start and its end, which closes its handle.
+// Measures what a flow costs from Node: its start and its end, which closes the handle of an earlier one.
 //
 //     flow.mjs async|empty ADDRESS IN_FLIGHT SECONDS
 //

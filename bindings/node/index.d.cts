@@ -525,8 +525,10 @@ export declare class Flow {
   /** Why nothing was decided, or null when there is a decision. */
   error(): ApertureError | null;
   /**
-   * The agent's whole answer, or null when nothing was decided. The first call must come before end(): later it throws
-   * ALREADY_ENDED. What it has returned once it returns for ever, and the end changes nothing in it.
+   * The agent's whole answer, or null when nothing was decided. What it has returned once it returns for ever, and the end
+   * changes nothing in it. The first call may come after the end too: a client keeps the answers of its last 1,000 ended
+   * flows that nobody has read, or of fewer when their texts and cached values have more than 16 MiB, until it is closed.
+   * @throws {ApertureError} ALREADY_ENDED when the answer is not kept any more.
    */
   checkResponse(): CheckResponse | null;
   /** What the result cache had under the resultCacheKey of the flow. It can be read after the end too. */

@@ -79,6 +79,15 @@ class CacheLookupResponse {
     return response;
   }
 
+  /** How large the values are together, in bytes. */
+  static sizeOf(response) {
+    let size = response.#result?.getValue()?.length ?? 0;
+    for (const found of response.#global.values()) {
+      size += found.getValue()?.length ?? 0;
+    }
+    return size;
+  }
+
   /** With an error it says of every key that it is not known. */
   constructor(error) {
     this.#error = error;

@@ -103,12 +103,15 @@ class ApertureClient {
 
   // Returns the flow, or a promise of it.
   #start(controlPoint, read) {
-    const { native, handle, calls } = this.#open();
+    const connection = this.#open();
+    const { native, calls } = connection;
     const tag = calls.nextTag();
     refuseAborted(read.signal);
-    const started = native.startFlow(handle, controlPoint, read, tag);
+    const started = native.startFlow(connection.handle, controlPoint, read, tag);
+    const size = native.textsSize();
+    const make = (handle) => new Flow(this, connection, handle, controlPoint, read.cacheKeys, size);
     if (started === abi.Code.OK) {
-      return new Flow(this, calls, native.newHandle(), controlPoint, read.cacheKeys);
+      return make(native.newHandle());
     }
     if (started !== abi.Code.PENDING) {
       throw native.lastError(started);
@@ -119,7 +122,7 @@ class ApertureClient {
       }
       const code = native.flowDecision(flow);
       if (code === abi.Code.OK) {
-        return new Flow(this, calls, flow, controlPoint, read.cacheKeys);
+        return make(flow);
       }
       const failure = native.lastError(code);
       native.closeFlow(flow);

@@ -2,6 +2,7 @@
 
 const abi = require('./abi.cjs');
 const { Calls } = require('./calls.cjs');
+const { EndedFlows } = require('./ended_flows.cjs');
 const { ApertureError } = require('./errors.cjs');
 const { camelCase } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
@@ -11,6 +12,7 @@ class Connection {
   native = openNative();
   handle;
   calls;
+  endedFlows;
   #closed = null;
 
   constructor(options) {
@@ -22,6 +24,7 @@ class Connection {
     }
     this.handle = this.native.newHandle();
     this.calls = new Calls(this.native, this.handle);
+    this.endedFlows = new EndedFlows(this.native);
   }
 
   /** Whether a close has begun. */
@@ -34,7 +37,7 @@ class Connection {
     if (this.#closed !== null) {
       return this.#closed;
     }
-    const { native, calls } = this;
+    const { native, calls, endedFlows } = this;
     const tag = calls.nextTag();
     const started = native.closeClient(this.handle, timeoutNs, tag);
     if (started !== abi.Code.PENDING) {
@@ -42,6 +45,7 @@ class Connection {
     }
     this.#closed = calls.wait(tag, undefined, (error) => {
       calls.close();
+      endedFlows.close();
       if (error !== null) {
         throw error;
       }

@@ -3,6 +3,7 @@
 const abi = require('./abi.cjs');
 const { CacheLookupResponse, KeyDeleteResponse, KeyUpsertResponse } = require('./cache.cjs');
 const { parseCheckResponse } = require('./check_response.cjs');
+const { KEPT_FLOWS } = require('./ended_flows.cjs');
 const { ApertureError, invalidArgument } = require('./errors.cjs');
 const { camelCase, decisionNames, rejectReasonNames, statusCodes, unreachableReasonNames } = require('./names.cjs');
 const { openNative } = require('./native.cjs');
@@ -13,7 +14,7 @@ const {
 const NS_PER_SECOND = 1e9;
 
 // Flows that nobody ended: when the object is gone its handle is closed, and the library ends the flow with the status
-// Error. The handle of a flow that was ended is closed at once, so that memory does not wait for the garbage collector.
+// Error. The handles of those that were ended do not wait for the garbage collector: see EndedFlows.
 const abandoned = new FinalizationRegistry((handle) => openNative().closeFlow(handle));
 
 /** What ending a flow did. */
@@ -42,10 +43,11 @@ const NOTHING_RETURNED = new EndResponse(null, null);
 class Flow {
   // A flow keeps its client open, also when nobody else refers to the client any more.
   #client;
-  #calls;
+  #connection;
   #handle;
   #controlPoint;
   #cacheKeys;
+  #size;
   #cached = null;
   #checkResponse = null;
   #decision;
@@ -57,14 +59,16 @@ class Flow {
   #failure = null;
   #hasEnded = false;
 
-  // Made by ApertureClient.startFlow, when the decision lies in the memory of the calls.
-  constructor(client, calls, handle, controlPoint, cacheKeys) {
+  // Made by ApertureClient.startFlow, when the decision lies in the memory of the calls. The size is that of the texts
+  // that the flow was started with, in bytes.
+  constructor(client, connection, handle, controlPoint, cacheKeys, size) {
     const native = openNative();
     this.#client = client;
-    this.#calls = calls;
+    this.#connection = connection;
     this.#handle = handle;
     this.#controlPoint = controlPoint;
     this.#cacheKeys = cacheKeys;
+    this.#size = size;
     this.#decision = native.decision();
     this.#shouldRun = native.shouldRun();
     this.#rejectReason = native.rejectReason();
@@ -118,20 +122,26 @@ class Flow {
   }
 
   /**
-   * The agent's whole answer, or null when nothing was decided. It is read from the library at the first call, which must
-   * come before the end: copying it for every flow would cost more than the flow itself.
+   * The agent's whole answer, or null when nothing was decided. It is read from the library at the first call: copying it
+   * for every flow would cost more than the flow itself.
    */
   checkResponse() {
-    if (this.#checkResponse !== null || this.#failure !== null) {
-      return this.#checkResponse;
+    if (this.#isAnswerUnread()) {
+      this.#checkResponse = parseCheckResponse(this.#readAnswer());
     }
-    if (this.#handle === 0) {
-      throw new ApertureError(
-        'ALREADY_ENDED', 'checkResponse() must be called before end() for the first time; afterwards it returns the same',
-      );
-    }
-    this.#checkResponse = parseCheckResponse(openNative().flowCheckResponse(this.#handle));
     return this.#checkResponse;
+  }
+
+  #isAnswerUnread() {
+    return this.#checkResponse === null && this.#failure === null;
+  }
+
+  #readAnswer() {
+    try {
+      return openNative().flowCheckResponse(this.#handle);
+    } catch (error) {
+      throw error.code === 'INVALID_HANDLE' ? answerIsGone() : error;
+    }
   }
 
   /** What the result cache had under the resultCacheKey that the flow was started with. */
@@ -214,20 +224,21 @@ class Flow {
     if (this.#hasEnded) {
       return new EndResponse(null, native.errorOf(abi.Code.ERROR_ALREADY_ENDED));
     }
-    const tag = this.#calls.nextTag();
+    const { calls } = this.#connection;
+    const tag = calls.nextTag();
     const code = native.endFlow(this.#handle, tag);
     this.#hasEnded = true;
     if (code !== abi.Code.PENDING) {
       return this.#finish(code);
     }
-    return this.#calls.wait(tag, undefined, (error) => {
+    return calls.wait(tag, undefined, (error) => {
       const result = native.flowEndResult(this.#handle);
       // Without a result the completion was lost, by a defect.
       return result === abi.Code.PENDING ? this.#close(new EndResponse(null, error)) : this.#finish(result);
     });
   }
 
-  // Reads what the end gave back, and closes the handle.
+  // Reads what the end gave back.
   #finish(code) {
     const native = openNative();
     if (code !== abi.Code.OK) {
@@ -243,14 +254,17 @@ class Flow {
     }
   }
 
+  // Lets the handle go: at once when nothing is left to be read with it, else when later flows have taken its place.
   #close(response) {
     if (this.#cacheKeys !== null) {
-      this.#caches(); // so that they can be read after the end too
+      this.#size += CacheLookupResponse.sizeOf(this.#caches()); // from now on they can be read without it
     }
-    openNative().closeFlow(this.#handle);
     abandoned.unregister(this);
-    this.#handle = 0;
-    this.#calls = null;
+    if (this.#isAnswerUnread()) {
+      this.#connection.endedFlows.keep(this.#handle, this.#size);
+    } else {
+      openNative().closeFlow(this.#handle);
+    }
     return response;
   }
 
@@ -281,6 +295,14 @@ if (Symbol.asyncDispose !== undefined) {
 }
 
 const NOTHING_LOOKED_UP = new CacheLookupResponse(null);
+
+function answerIsGone() {
+  return new ApertureError(
+    'ALREADY_ENDED',
+    `checkResponse() comes too late: until it is closed, a client keeps the answers of its last ${KEPT_FLOWS} ended flows at ` +
+      'most; call it once before, and it can be called for ever',
+  );
+}
 
 function noResultCacheKey() {
   return new ApertureError('NO_ANSWER', 'the flow was started without a resultCacheKey');

@@ -405,6 +405,11 @@ class Native {
     writeUint64(this.#view, layout.flowParams + fields.global_cache_key_count.offset, globalCacheKeys.length);
   }
 
+  /** How much room the texts of the call that was made last took, in bytes. */
+  textsSize() {
+    return this.#textsEnd;
+  }
+
   /** Reads the decision of a flow that came with a completion, for the methods below. */
   flowDecision(flow) {
     return this.#functions.aperture_flow_decision(flow, this.#decision, this.#error);

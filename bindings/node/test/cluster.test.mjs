@@ -29,8 +29,9 @@ const WORKER = `${IMPORTS}${RUN_FLOWS}
   import cluster from 'node:cluster';
   const client = await open();
   const accepted = await runFlows(client, 'worker-' + cluster.worker.id);
+  const kept = liveHandles();
   await client.close();
-  process.send({ accepted, handles: liveHandles() }, () => cluster.worker.disconnect());
+  process.send({ accepted, kept, left: liveHandles() }, () => cluster.worker.disconnect());
 `;
 
 test('a primary that has clients forks workers that have their own, and all end cleanly', async (t) => {
@@ -59,7 +60,7 @@ test('a primary that has clients forks workers that have their own, and all end 
     `,
     { args: [worker, agent.address] },
   );
-  const said = `{"accepted":${FLOWS},"handles":0}\n`;
+  const said = `{"accepted":${FLOWS},"kept":${FLOWS + 1},"left":0}\n`;
   assert.equal(output, `${FLOWS}\n${FLOWS}\n${said}${said}0 null\n0 null\n${FLOWS}\n`);
   const { control_points: controlPoints, span_count: spans } = await agent.report();
   assert.deepEqual(controlPoints, { primary: 3 * FLOWS, 'worker-1': FLOWS, 'worker-2': FLOWS });

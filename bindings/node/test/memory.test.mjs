@@ -2,12 +2,15 @@
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
 
 import {
   AMPLE_MS, HANG_MS, closedAddress, policyFile, runModule, startFakeAgent, temporaryDirectory, until,
 } from './support.mjs';
+
+const { KEPT_FLOWS } = createRequire(import.meta.url)('../lib/ended_flows.cjs');
 
 // Collects garbage until a condition holds; fails after ten seconds.
 const PRELUDE = `
@@ -70,7 +73,7 @@ for (const [what, drop] of Object.entries({
     await Promise.race([running, until(async () => (await agent.look()).flow_end_count === 21)]);
     fs.writeFileSync(mayClose, '');
     const output = await running;
-    assert.equal(output, 'true\ntrue 21 1\ntrue\n');
+    assert.equal(output, 'true\ntrue 21 2\ntrue\n', 'the handles of the client and of the flow that was ended');
     const { flow_ends: ends, spans } = await agent.report();
     assert.equal(new Set(ends.flatMap((end) => end.request_ids)).size, 21);
     const statuses = spans.map((span) => span.attributes['aperture.flow.status']);
@@ -94,18 +97,27 @@ test('a flow gives back its tokens when its client becomes garbage with it', asy
   assert.equal(spans[0].attributes['aperture.flow.status'], 'Error');
 });
 
-test('a flow that was ended is released at once', async () => {
+test('of the flows that were ended the last ones are kept, whatever the garbage collector does', async () => {
   const output = await runModule(
     `${PRELUDE}
     const client = new ApertureClient({ address: 'local:' });
     const flows = [];
-    for (let i = 0; i < 100; i++) { flows.push(await client.startFlow('checkout')); await flows.at(-1).end(); }
-    console.log(liveHandles(), flows.every((flow) => flow.shouldRun()));
+    const counts = [];
+    for (const count of [${KEPT_FLOWS}, 1, ${2.5 * KEPT_FLOWS}]) {
+      for (let i = 0; i < count; i++) { flows.push(await client.startFlow('checkout')); await flows.at(-1).end(); }
+      counts.push(liveHandles());
+    }
+    console.log(...counts, flows.every((flow) => flow.shouldRun()));
+    flows.length = 0;
+    await residentMemory();
+    console.log(liveHandles());
     await client.close();
+    console.log(liveHandles());
     `,
     { flags },
   );
-  assert.equal(output, '1 true\n');
+  const kept = 1 + KEPT_FLOWS; // and the client
+  assert.equal(output, `${kept} ${kept} ${kept} true\n${kept}\n0\n`);
 });
 
 test('a client that nobody closes is closed when neither it nor a flow of it is left', async (t) => {
@@ -248,7 +260,7 @@ test('resident memory is flat over a million flows, accepted, rejected and faili
   );
   const [sizes, handles] = output.trimEnd().split('\n').map((line) => JSON.parse(line));
   t.diagnostic(JSON.stringify(sizes));
-  assert.equal(handles, 4, 'handles of the clients only');
+  assert.equal(handles, 4 + 3 * KEPT_FLOWS, 'handles of the clients, and of flows of those that decide');
   // 1.3 million calls: 24 MiB are 19 bytes for each, less than the smallest thing that could be kept of one.
   assert.ok(sizes[0] < 24, `grew by ${JSON.stringify(sizes)} MiB`);
 });
