@@ -48,7 +48,7 @@ func NewRamp(config policy.Ramp, now int64) *Ramp {
 	ramp := &Ramp{steps: make([]rampStep, len(config.Steps))}
 	ramp.last = config.Steps[0].TargetAcceptPercentage
 	for i, step := range config.Steps {
-		ticks := max((int64(step.Duration)-1)/tick+1, 1)
+		ticks := (int64(step.Duration)-1)/tick + 1 // rounded up, and 1 for no duration
 		ramp.steps[i] = rampStep{first: ramp.ticks, ticks: ticks, from: ramp.last, to: step.TargetAcceptPercentage}
 		ramp.ticks += ticks
 		ramp.last = step.TargetAcceptPercentage

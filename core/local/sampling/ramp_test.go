@@ -347,3 +347,24 @@ func TestRampLosesNoTimeWhenSetByManyAtOnce(t *testing.T) {
 	group.Wait()
 	assert.Equal(t, 40.0, ramp.Percentage(40*second))
 }
+
+func TestRampForgetsNoResetWhenSetByManyAtOnce(t *testing.T) {
+	for range 1000 {
+		ramp := NewRamp(policy.Ramp{Steps: steps(0, 0, 100, 100), Start: true}, 0)
+		begin := make(chan struct{})
+		var group sync.WaitGroup
+		for i := range 4 {
+			group.Go(func() {
+				<-begin
+				for range 10 {
+					ramp.Set(50*second, true, i == 0)
+				}
+			})
+		}
+		close(begin)
+		group.Wait()
+		if share := ramp.Percentage(50 * second); share != 0 {
+			t.Fatalf("%v after a reset", share)
+		}
+	}
+}

@@ -198,6 +198,11 @@ func TestSamplerTakesOverSettings(t *testing.T) {
 	sampler.Set(epoch+102*second, config)
 	assert.Equal(t, 0.0, sampler.Percentage(epoch+200*second), "reset")
 
+	config.Ramp = &policy.Ramp{Steps: config.Ramp.Steps, Start: true}
+	sampler.Set(epoch+200*second, config)
+	sampler.Set(epoch+202*second, policy.Sampler{})
+	assert.Equal(t, 50.0, sampler.Percentage(epoch+203*second), "settings without a ramp leave it alone")
+
 	accepted, rejected := sampler.Counts()
 	assert.Equal(t, uint64(2), accepted)
 	assert.Equal(t, uint64(2), rejected)
@@ -247,10 +252,12 @@ func TestDecideAllocatesNothing(t *testing.T) {
 func TestSamplerCountsEveryFlowOfManyAtOnce(t *testing.T) {
 	config := policy.Sampler{SessionLabelKey: "session", Ramp: &policy.Ramp{Steps: steps(50, 1), Start: true}}
 	sampler := New(config, 0, Options{})
+	begin := make(chan struct{})
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
-			for i := range 1000 {
+			<-begin
+			for i := range 50_000 {
 				value := []string{"b0ccrhg", "t5fayv1"}[i%2]
 				if sampler.Decide(int64(i), session(value)) != (i%2 == 0) {
 					t.Errorf("flow %d", i)
@@ -261,8 +268,9 @@ func TestSamplerCountsEveryFlowOfManyAtOnce(t *testing.T) {
 			}
 		})
 	}
+	close(begin)
 	group.Wait()
 	accepted, rejected := sampler.Counts()
-	assert.Equal(t, uint64(2000), accepted)
-	assert.Equal(t, uint64(2000), rejected)
+	assert.Equal(t, uint64(100_000), accepted)
+	assert.Equal(t, uint64(100_000), rejected)
 }
