@@ -27,7 +27,7 @@ type ledger struct {
 
 	// waiters has what to call when a label has room, by the label's index.
 	waiters map[int32]func()
-	// due is what is to be called as soon as the lock is given up.
+	// due is what is to be called by the next return or sweep, without the lock.
 	due []func()
 
 	accepted, rejected, overflowed, returned, expired, forgotten uint64
@@ -144,12 +144,19 @@ func (ledger *ledger) remove(counter *counter, index int32) {
 // wake lets the waiter of a label be called, which then waits no more.
 func (ledger *ledger) wake(counter *counter, label int32) {
 	ledger.due = append(ledger.due, ledger.waiters[label])
-	ledger.forgetWaiter(counter, label)
+	ledger.stopWaiting(counter, label)
 }
 
-func (ledger *ledger) forgetWaiter(counter *counter, label int32) {
+func (ledger *ledger) stopWaiting(counter *counter, label int32) {
 	delete(ledger.waiters, label)
 	counter.waiting = false
+}
+
+// takeDue returns what is to be called as soon as the lock is given up.
+func (ledger *ledger) takeDue() []func() {
+	due := ledger.due
+	ledger.due = nil
+	return due
 }
 
 func (ledger *ledger) wait(counter *counter, label int32, wake func()) {

@@ -84,14 +84,14 @@ func (table *Table) Take(now int64, value string, n float64) Taken {
 	return taken
 }
 
-// TakeOrWait admits a request as Take does, or lets it wait: wake is called once when the label may have room. That is
-// when a request is returned, or seen to have expired, or when the label is evicted. It is called on the goroutine of
-// whoever made the room, without any lock, and may call the table. Expiry alone calls nobody: a caller that nobody wakes
-// is to try again after NextExpiry.
+// TakeOrWait admits a request as Take does, or lets it wait. The caller is to try again after NextExpiry, or when wake is
+// called: once, when a return makes room, or after the label was evicted. A request has an ID only when it was admitted.
 //
-// A label has one waiter at most; another one takes its place, and the former is not called any more. A request does not
-// wait when waiting is in vain, because nothing is in flight for the label, or because the table is full. It has an ID
-// only when it was admitted.
+// A label has one waiter at most; another one takes its place, and the former is not called any more. A request that was
+// not admitted does not wait when waiting is in vain: nothing is in flight for the label, or too much in the whole table.
+//
+// wake is called by Return and Sweep only, on the goroutine of their caller, who must hold no lock that it takes. The
+// table holds none then. All other methods may be called with such a lock held.
 func (table *Table) TakeOrWait(now int64, value string, n float64, wake func()) Taken {
 	taken, id := table.take(now, value, n, wake)
 	if taken.OK {
@@ -108,7 +108,7 @@ func (table *Table) StopWaiting(value string) bool {
 	if label.State == nil || !label.State.waiting {
 		return false
 	}
-	label.Shard.Common.forgetWaiter(label.State, label.Index)
+	label.Shard.Common.stopWaiting(label.State, label.Index)
 	return true
 }
 
@@ -119,19 +119,29 @@ func (table *Table) Return(now int64, value, id string) bool {
 	if !ok {
 		return false
 	}
+	returned, due := table.giveBack(now, value, request)
+	call(due)
+	return returned
+}
+
+// giveBack takes a request out of flight, and returns whether it was, and what is to be called.
+func (table *Table) giveBack(now int64, value string, id requestID) (returned bool, due []func()) {
 	label := table.labels.Find(value)
-	defer table.release(label)
-	if label.State == nil {
-		return false
+	defer label.Release()
+	ledger, counter := &label.Shard.Common, label.State
+	if counter == nil {
+		return false, ledger.takeDue()
 	}
 	table.expire(label.Shard, now)
-	index := label.Shard.Common.find(label.Index, request)
-	if index == 0 {
-		return false
+	if index := ledger.find(label.Index, id); index != 0 {
+		ledger.returned++
+		table.remove(label.Shard, index)
+		returned = true
+		if counter.waiting && counter.tokens.value() < table.parameters.MaxConcurrency {
+			ledger.wake(counter, label.Index)
+		}
 	}
-	label.Shard.Common.returned++
-	table.remove(label.Shard, index)
-	return true
+	return returned, ledger.takeDue()
 }
 
 // Sweep drops the requests that have expired, and the labels that were idle for too long.
@@ -139,8 +149,7 @@ func (table *Table) Sweep(now int64) {
 	var due []func()
 	for shard := range table.labels.Shards() {
 		table.expire(shard, now)
-		due = append(due, shard.Common.due...)
-		shard.Common.due = nil
+		due = append(due, shard.Common.takeDue()...)
 	}
 	table.labels.Sweep(now)
 	call(due)
@@ -209,10 +218,10 @@ func (table *Table) Level(now int64) Level {
 func (table *Table) take(now int64, value string, n float64, wake func()) (Taken, requestID) {
 	id := newRequestID()
 	label := table.labels.Acquire(now, value)
-	defer table.release(label)
+	defer label.Release()
 	ledger, counter := &label.Shard.Common, label.State
 	if wake != nil && counter.waiting {
-		ledger.forgetWaiter(counter, label.Index)
+		ledger.stopWaiting(counter, label.Index)
 	}
 	table.expire(label.Shard, now)
 	current := counter.tokens.value()
@@ -238,7 +247,7 @@ func (table *Table) take(now int64, value string, n float64, wake func()) (Taken
 	return taken, id
 }
 
-// expire drops the requests of a shard whose lifetime has passed.
+// expire drops the requests of a shard whose lifetime has passed. It wakes nobody: waiters know when to try again.
 func (table *Table) expire(shard *labels.Shard[counter, ledger], now int64) {
 	ledger := &shard.Common
 	for {
@@ -251,37 +260,29 @@ func (table *Table) expire(shard *labels.Shard[counter, ledger], now int64) {
 	}
 }
 
-// remove takes a request out of flight, and lets the waiter of its label be called when there is room.
+// remove takes a request out of flight.
 func (table *Table) remove(shard *labels.Shard[counter, ledger], index int32) {
 	ledger := &shard.Common
-	label := ledger.slots[index].label
-	counter := shard.State(label)
-	ledger.remove(counter, index)
+	ledger.remove(shard.State(ledger.slots[index].label), index)
 	table.requests.Add(-1)
-	if counter.waiting && counter.tokens.value() < table.parameters.MaxConcurrency {
-		ledger.wake(counter, label)
-	}
 }
 
-// busy keeps a label that something is in flight for. No label has a waiter without that.
+// busy keeps a label for which something is in flight, or somebody waits.
 func (table *Table) busy(label labels.Label[counter, ledger]) bool {
-	return label.State.requests.oldest != 0
+	return label.State.requests.oldest != 0 || label.State.waiting
 }
 
-// forget drops what is in flight for a label.
+// forget drops what is in flight for a label. Its waiter is called by the next return or sweep: whoever takes may hold a
+// lock that the waiter takes, too.
 func (table *Table) forget(label labels.Label[counter, ledger]) {
+	ledger := &label.Shard.Common
 	for label.State.requests.oldest != 0 {
-		label.Shard.Common.forgotten++
+		ledger.forgotten++
 		table.remove(label.Shard, label.State.requests.oldest)
 	}
-}
-
-// release gives the lock of a label up, and calls the waiters that are due.
-func (table *Table) release(label labels.Label[counter, ledger]) {
-	due := label.Shard.Common.due
-	label.Shard.Common.due = nil
-	label.Release()
-	call(due)
+	if label.State.waiting {
+		ledger.wake(label.State, label.Index)
+	}
 }
 
 func call(due []func()) {

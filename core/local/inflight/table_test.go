@@ -156,7 +156,10 @@ func TestWaiterIsWokenOnceWhenThereIsRoom(t *testing.T) {
 	table := newTable(2)
 	one, two := table.Take(0, "user", 1), table.Take(5, "user", 2)
 	woken := 0
-	waiting := table.TakeOrWait(10, "user", 1, func() { woken++ })
+	waiting := table.TakeOrWait(10, "user", 1, func() {
+		woken++
+		table.Take(20, "other", 1) // no lock is held
+	})
 	assert.Equal(t, Taken{Waiting: true, Remaining: -1, Current: 3, NextExpiry: time.Second - 10 + 1}, waiting)
 	assert.Equal(t, 1, table.Counts().Waiting)
 
@@ -172,36 +175,28 @@ func TestWaiterIsWokenOnceWhenThereIsRoom(t *testing.T) {
 	assert.Zero(t, taken.NextExpiry)
 	require.True(t, table.Return(20, "user", taken.ID))
 	assert.Equal(t, 1, woken, "nobody waited any more")
-	assert.Equal(t, Counts{Accepted: 3, Returned: 3, Labels: labels.Counts{Labels: 1}}, table.Counts())
+	assert.Equal(t, Counts{Accepted: 4, Returned: 3, InFlight: 1, Tokens: 1, Labels: labels.Counts{Labels: 2}}, table.Counts())
 }
 
-func TestWaiterCanTryAgainAfterTheNextExpiry(t *testing.T) {
-	table := newTable(1)
-	table.Take(0, "user", 1)
-	waiting := table.TakeOrWait(10, "user", 1, func() { t.Error("its own expiry wakes nobody") })
-	require.True(t, waiting.Waiting)
-	again := table.TakeOrWait(10+int64(waiting.NextExpiry)-1, "user", 1, func() { t.Error("its own expiry wakes nobody") })
-	assert.Equal(t, Taken{Waiting: true, Current: 1, NextExpiry: 1}, again)
-	assert.True(t, table.TakeOrWait(10+int64(waiting.NextExpiry), "user", 1, func() { t.Error("nor does it when it is admitted") }).OK)
-}
-
-func TestWaiterIsWokenByExpiryThatOthersSee(t *testing.T) {
+// Whoever takes may hold a lock that the waiter takes, too.
+func TestExpiryWakesNobodyButTellsWhenToTryAgain(t *testing.T) {
 	for name, see := range map[string]func(*Table){
-		"take":   func(table *Table) { table.Take(second+1, "other", 1) },
-		"return": func(table *Table) { table.Return(second+1, "user", strings.Repeat("0", 32)) },
-		"sweep":  func(table *Table) { table.Sweep(second + 1) },
+		"nobody":       func(*Table) {},
+		"take":         func(table *Table) { table.Take(second+1, "other", 1) },
+		"other waiter": func(table *Table) { table.TakeOrWait(second+1, "other", 1, func() {}) },
+		"sweep":        func(table *Table) { table.Sweep(second + 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := newTable(1)
 			table.Take(0, "user", 1)
-			woken := 0
-			require.True(t, table.TakeOrWait(0, "user", 1, func() {
-				woken++
-				table.Take(second+1, "third", 1) // no lock is held
-			}).Waiting)
+			wrong := func() { t.Error("woken") }
+			require.EqualValues(t, second-10+1, table.TakeOrWait(10, "user", 1, wrong).NextExpiry)
+			require.Equal(t, Taken{Waiting: true, Current: 1, NextExpiry: 1}, table.TakeOrWait(second, "user", 1, wrong))
 			see(table)
-			assert.Equal(t, 1, woken)
-			assert.EqualValues(t, 1, table.Counts().Expired)
+			taken := table.TakeOrWait(second+1, "user", 1, wrong)
+			assert.True(t, taken.OK)
+			assert.Zero(t, table.Counts().Waiting)
+			assert.True(t, table.Return(second+1, "user", taken.ID))
 		})
 	}
 }
@@ -233,19 +228,32 @@ func TestNobodyWaitsInVain(t *testing.T) {
 	assert.EqualValues(t, 1, full.Counts().Rejected)
 }
 
-func TestEvictionForgetsRequestsAndWakesTheWaiter(t *testing.T) {
-	table := New(Parameters{MaxConcurrency: 1, Lifetime: time.Minute}, 2)
-	taken := table.Take(0, "ann", 5)
-	woken := 0
-	require.True(t, table.TakeOrWait(0, "ann", 1, func() { woken++ }).Waiting)
-	table.Take(2*second, "bob", 1)
-	table.Take(4*second, "cyd", 1)
-	assert.Equal(t, 1, woken)
-	assert.Equal(t, Counts{
-		Accepted: 3, Forgotten: 1, InFlight: 2, Tokens: 2, Labels: labels.Counts{Labels: 2, Evicted: 1},
-	}, table.Counts())
-	assert.False(t, table.Return(4*second, "ann", taken.ID))
-	assert.True(t, table.Take(4*second, "ann", 1).OK, "begins anew")
+func TestEvictionForgetsRequestsAndWakesTheWaiterLater(t *testing.T) {
+	for name, wakes := range map[string]func(table *Table, bob string){
+		"return":            func(table *Table, bob string) { table.Return(4*second, "bob", bob) },
+		"return of unknown": func(table *Table, bob string) { table.Return(4*second, "nobody", bob) },
+		"sweep":             func(table *Table, _ string) { table.Sweep(4 * second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := New(Parameters{MaxConcurrency: 1, Lifetime: time.Minute}, 2)
+			ann := table.Take(0, "ann", 5)
+			woken := 0
+			require.True(t, table.TakeOrWait(0, "ann", 1, func() { woken++ }).Waiting)
+			bob := table.Take(2*second, "bob", 1)
+			table.Take(4*second, "cyd", 1)
+			assert.Zero(t, woken, "whoever takes may hold a lock")
+			assert.Equal(t, Counts{
+				Accepted: 3, Forgotten: 1, InFlight: 2, Tokens: 2, Labels: labels.Counts{Labels: 2, Evicted: 1},
+			}, table.Counts())
+			assert.False(t, table.StopWaiting("ann"), "it is about to be called")
+			wakes(table, bob.ID)
+			assert.Equal(t, 1, woken)
+			assert.False(t, table.Return(4*second, "ann", ann.ID))
+			assert.True(t, table.Take(4*second, "ann", 1).OK, "begins anew")
+			table.Sweep(4 * second)
+			assert.Equal(t, 1, woken)
+		})
+	}
 }
 
 func TestLabelIsKeptWhileSomethingIsInFlight(t *testing.T) {
@@ -258,7 +266,11 @@ func TestLabelIsKeptWhileSomethingIsInFlight(t *testing.T) {
 	assert.Equal(t, labels.Counts{Expired: 1}, table.Counts().Labels)
 
 	table.Take(30*second, "user", 1)
+	require.True(t, table.TakeOrWait(30*second, "user", 1, func() {}).Waiting)
 	table.Sweep(91 * second)
+	assert.Equal(t, 1, table.Counts().Labels.Labels, "somebody waits")
+	assert.True(t, table.StopWaiting("user"))
+	table.Sweep(92 * second)
 	assert.Equal(t, Counts{Accepted: 2, Rejected: 1, Returned: 1, Expired: 1, Labels: labels.Counts{Expired: 2}}, table.Counts())
 }
 
@@ -337,8 +349,8 @@ func (model *model) tokens(value string) (sum float64) {
 	return sum
 }
 
-// drop takes requests out of flight, and wakes the waiter when that makes room.
-func (model *model) drop(value string, maxConcurrency float64, which func(modelRequest) bool) (dropped int) {
+// drop takes requests out of flight.
+func (model *model) drop(value string, which func(modelRequest) bool) (dropped int) {
 	var left []modelRequest
 	for _, request := range model.requests[value] {
 		if which(request) {
@@ -348,10 +360,6 @@ func (model *model) drop(value string, maxConcurrency float64, which func(modelR
 		}
 	}
 	model.requests[value] = left
-	if dropped > 0 && model.waiting[value] && model.tokens(value) < maxConcurrency {
-		model.waiting[value] = false
-		model.woken[value]++
-	}
 	return dropped
 }
 
@@ -374,7 +382,7 @@ func TestTableAgreesWithModel(t *testing.T) {
 			}
 			if operation != "stop" {
 				for value := range model.requests {
-					model.counts.Expired += uint64(model.drop(value, maxConcurrency, func(request modelRequest) bool { return request.expires < now }))
+					model.counts.Expired += uint64(model.drop(value, func(request modelRequest) bool { return request.expires < now }))
 				}
 			}
 			switch operation {
@@ -414,8 +422,12 @@ func TestTableAgreesWithModel(t *testing.T) {
 					break
 				}
 				id := rapid.SampledFrom(ids).Draw(t, "id")
-				returned := model.drop(value, maxConcurrency, func(request modelRequest) bool { return request.id == id })
+				returned := model.drop(value, func(request modelRequest) bool { return request.id == id })
 				model.counts.Returned += uint64(returned)
+				if returned > 0 && model.waiting[value] && model.tokens(value) < maxConcurrency {
+					model.waiting[value] = false
+					model.woken[value]++
+				}
 				// A label that is unknown is not looked at, and nothing is seen to expire.
 				table.Sweep(now)
 				require.Equal(t, returned == 1, table.Return(now, value, id))
