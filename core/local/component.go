@@ -63,7 +63,7 @@ type part interface {
 	describe(decision *limiterDecision, labels check.Labels) *checkv1.LimiterDecision
 	// revert takes an admission back.
 	revert(now int64, decision *limiterDecision)
-	// maxIdle is how long unused state is kept, 0 for ever, and sweep removes what was not used for longer.
+	// maxIdle is after which time there may be something to sweep, 0 for never, and sweep removes what is not needed.
 	maxIdle() time.Duration
 	sweep(now int64)
 	snapshot(now int64) ComponentSnapshot

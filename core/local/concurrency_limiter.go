@@ -27,7 +27,7 @@ func newConcurrencyLimiter(from *policy.Policy, config policy.ConcurrencyLimiter
 		tokensLabelKey: config.TokensLabelKey,
 		counts:         newCounts(&config.InFlight, maxLabels),
 		most:           config.MaxConcurrency,
-		idle:           config.MaxIdleTime,
+		idle:           sweptAfter(&config.InFlight),
 	}
 	limiter.init(from, config.Component)
 	return limiter

@@ -19,7 +19,7 @@ type concurrencyScheduler struct {
 
 func newConcurrencyScheduler(from *policy.Policy, config policy.ConcurrencyScheduler, engine *Engine) *concurrencyScheduler {
 	counts := newCounts(&config.InFlight, engine.options.MaxLabels)
-	store := &concurrency{counts: counts, most: config.MaxConcurrency, idle: config.MaxIdleTime, logger: engine.options.Logger}
+	store := &concurrency{counts: counts, most: config.MaxConcurrency, idle: sweptAfter(&config.InFlight), logger: engine.options.Logger}
 	limit := limitKey{config.LimitByLabelKey, config.PassThrough}
 	s := &concurrencyScheduler{newScheduler(from, config.Component, limit, config.Scheduler, store, engine), counts}
 	s.self = s
@@ -41,6 +41,15 @@ func (s *concurrencyScheduler) inFlight(now int64) int { return inFlightIn(s.cou
 
 func (s *concurrencyScheduler) end(now int64, label, requestID string) bool {
 	return endIn(s.counts, s.limit, now, label, requestID)
+}
+
+// sweptAfter returns after which time there is something to sweep: flows that were in flight for too long are, also where
+// no label value is ever forgotten.
+func sweptAfter(config *policy.InFlight) time.Duration {
+	if config.MaxIdleTime == 0 {
+		return config.MaxInflightDuration
+	}
+	return min(config.MaxIdleTime, config.MaxInflightDuration)
 }
 
 // inFlightIn returns how many flows are in flight in the counts of a component.
