@@ -46,18 +46,20 @@ func TestConformance(t *testing.T) {
 				if driver.lacks(c) != "" {
 					continue
 				}
-				t.Run(c.file+"/"+c.Name, func(t *testing.T) {
-					excepted := c.Except[name] != ""
-					problems := r.run(t, c, excepted)
-					switch {
-					case excepted && len(problems) == 0:
-						t.Errorf("the index says that %s does not pass this, but it does: %s", name, c.Except[name])
-					case !excepted && len(problems) > 0:
-						t.Error(short(problems))
+				for _, decider := range c.deciders() {
+					t.Run(c.file+"/"+c.Name+decider.suffix, func(t *testing.T) {
+						excepted := c.Except[name] != ""
+						problems := decider.run(&r, t, c, excepted)
+						switch {
+						case excepted && len(problems) == 0:
+							t.Errorf("the index says that %s does not pass this, but it does: %s", name, c.Except[name])
+						case !excepted && len(problems) > 0:
+							t.Error(short(problems))
+						}
+					})
+					if r.gone {
+						t.Fatalf("driver %s is gone", name)
 					}
-				})
-				if r.gone {
-					t.Fatalf("driver %s is gone", name)
 				}
 			}
 			require.NoError(t, r.driver.stop())
@@ -92,12 +94,24 @@ func (r *runner) makeCertificates(t *testing.T) {
 func (r *runner) run(t *testing.T, c *suiteCase, excepted bool) (problems []string) {
 	agent := r.startAgent(t, &c.Agent)
 	defer agent.Stop()
-	r.variables["address"] = agent.Address()
+	problems = r.runSteps(c, agent.Address(), func(s *step) []string { return r.runStep(agent, s) })
+	if r.gone {
+		return problems
+	}
+	patience := settling
+	if excepted { // what is expected will not come
+		patience = settling / 20
+	}
+	return append(problems, waitFor(patience, func() []string { return compare(c.Seen, agent, true) })...)
+}
 
+// runSteps has the driver do the steps of a case with an address, and returns what is not as it should be.
+func (r *runner) runSteps(c *suiteCase, address string, ofRunner func(*step) []string) (problems []string) {
+	r.variables["address"] = address
 	for i, s := range r.withOpen(c) {
 		var found []string
 		if s.forRunner() {
-			found = r.runStep(agent, &s)
+			found = ofRunner(&s)
 		} else {
 			found = r.askStep(&s, &c.Agent)
 		}
@@ -113,11 +127,7 @@ func (r *runner) run(t *testing.T, c *suiteCase, excepted bool) (problems []stri
 	if printed := r.driver.printed(); printed != "" {
 		problems = append(problems, "the driver wrote to its standard error: "+printed)
 	}
-	patience := settling
-	if excepted { // what is expected will not come
-		patience = settling / 20
-	}
-	return append(problems, waitFor(patience, func() []string { return compare(c.Seen, agent, true) })...)
+	return problems
 }
 
 // startAgent starts the agent of a case.

@@ -46,6 +46,11 @@ type suiteCase struct {
 	Covers []string `json:"covers"`
 	// Agent is what the agent is and does.
 	Agent agentSetup `json:"agent"`
+	// Policies are lines of YAML. A case with policies is decided by them instead of by an agent: in the process, and by
+	// aperture-local.
+	Policies []string `json:"policies"`
+	// Engines says that the case also holds where nothing rejects a flow: with a local engine without policies.
+	Engines bool `json:"engines"`
 	// Steps are what the program does, and what it then sees.
 	Steps []step `json:"steps"`
 	// Seen is what the agent must have seen at the end.
@@ -158,6 +163,9 @@ func (suite *index) problems(cases []suiteCase) []string {
 			say("there are two cases %q, or it has no name", name)
 		} else {
 			names[name] = true
+		}
+		if len(c.Policies) > 0 && (c.Agent.Script != nil || c.Agent.APIKey != "" || c.Agent.TLS != "" || c.Agent.Down || c.Seen != nil || c.Engines) {
+			say("case %q has policies, and an agent beside them", c.Name)
 		}
 		if len(c.Covers) == 0 {
 			say("case %q covers nothing", c.Name)
@@ -291,7 +299,9 @@ func TestSuiteFindsProblems(t *testing.T) {
 		`"B2" is excused, but is no requirement, or there is no reason`: `{"index":{"not_here":{"B2":"no"}}}`,
 		`"B1" is excused, but is no requirement, or there is no reason`: `{"index":{"requirements":{"B1":"right"},"not_here":{"B1":""}}}`,
 		`case "a" covers "B1", which is no requirement`:                 `{"index":{"drivers":{"go":{}}},"cases":[{"name":"a","covers":["B1"]}]}`,
-		`case "a" covers nothing`:                                       `{"index":{"drivers":{"go":{}}},"cases":[{"name":"a"}]}`,
+		`case "a" has policies, and an agent beside them`: `{"index":{"requirements":{"B1":"right"},"drivers":{"go":{}}},
+			"cases":[{"name":"a","covers":["B1"],"policies":["a"],"seen":{}}]}`,
+		`case "a" covers nothing`: `{"index":{"drivers":{"go":{}}},"cases":[{"name":"a"}]}`,
 		`case "a" is run by no driver`: `{"index":{"drivers":{"go":{}},"not_here":{"B1":"no"},"requirements":{"B1":"right"}},
 			"cases":[{"name":"a","covers":["B1"],"except":{"go":"no"}}]}`,
 		`case "a" excepts "go", which is no driver, or gives no reason`: `{"index":{"drivers":{"go":{}},"requirements":{"B1":"right"}},
