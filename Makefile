@@ -127,7 +127,7 @@ test-c: $(BINARIES) ## The header and the library from C and C++.
 	CC=$(CC) CXX=$(CXX) PYTHON=$(PYTHON) BUILD=$(BUILD) sh tests/c/run.sh
 
 .PHONY: test-conformance
-test-conformance: $(BUILD)/conformance/driver-go $(BUILD)/conformance/driver-c $(VENV)/installed $(MODULES) ## The same cases from Go, C, Python and Node.
+test-conformance: $(BUILD)/conformance/driver-go $(BUILD)/conformance/driver-c $(BUILD)/aperture-local $(VENV)/installed $(MODULES) ## The same cases from Go, C, Python and Node.
 	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml tests/conformance
 	NODE=$(NODE) $(GO) test -count=1 ./tests/conformance
 
