@@ -43,9 +43,9 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 			return err
 		}
 		if s.client.CanBegin() {
-			number, err := s.begin(prepared, uint64(tag), flow, decision)
-			if number == 0 {
-				return err
+			started, number, err := s.begin(prepared, uint64(tag))
+			if started != nil {
+				return s.handOut(started, flow, decision)
 			}
 			return pend(call, number, err)
 		}
@@ -59,54 +59,6 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 		}
 		return pend(call, number, err)
 	})
-}
-
-// begin starts a flow that waits without a goroutine. It hands the flow out when it is decided at once, and returns the
-// handle of its call otherwise.
-func (s *session) begin(prepared core.PreparedFlow, tag uint64, flow *C.uint64_t, decision *C.aperture_decision) (uint64, error) {
-	started, waiting := prepared.Begin()
-	if started != nil {
-		return 0, s.handOut(started, flow, decision)
-	}
-	pending, number, err := s.beginCall(abi.CompletionStartFlow, tag, waiting.Cancel, s.maxPending)
-	if errors.Is(err, errNoCall) {
-		return 0, s.handOut(waiting.Refuse(check.UnreachableOverloaded, errOverloaded), flow, decision)
-	}
-	if err == nil && !s.beginWork() {
-		calls.Close(number)
-		pending.Forget()
-		err = errClosing
-	}
-	if err != nil {
-		s.takeBack(0, waiting.Refuse(check.UnreachableCancelled, err))
-		return 0, err
-	}
-	end := func() {
-		defer s.work.Done()
-		var ended *core.Flow
-		guard.Do(logger, "capi.start_flow.waited", func() {
-			ended = waiting.Flow()
-			s.endWaiting(pending, ended)
-		}, func(cause any) {
-			defer s.endCall(pending, 0, panicked(cause))
-			if ended == nil {
-				s.takeBack(0, waiting.Flow())
-			}
-		})
-	}
-	if waiting.Await(end) {
-		end()
-	}
-	return number, nil
-}
-
-// endWaiting ends the call of a flow that has waited.
-func (s *session) endWaiting(pending *completion.Call, started *core.Flow) {
-	var err error
-	if started.UnreachableReason() == check.UnreachableCancelled {
-		err = errCancelled
-	}
-	s.endStart(pending, started, err)
 }
 
 // endStart ends the call of a flow, with the flow or with an error. A flow that nobody will see is ended here, also when

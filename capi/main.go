@@ -12,6 +12,7 @@
 //	flows.go        the life of a flow, blocking
 //	caches.go       calls to the cache, in both forms
 //	async.go        the other asynchronous forms, on top of internal/completion
+//	starts.go       starts that wait in this process
 //	thread_end.go   clients whose thread has ended
 //	session.go      what stands behind a client's handle
 //	marshal.go      texts, sizes and buffers; client_options.go, flow_structs.go and cache_structs.go read and fill
