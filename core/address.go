@@ -50,9 +50,7 @@ func openLocal(list string, logger *slog.Logger) (check.Decider, error) {
 	if err != nil {
 		return nil, err // a *local.LoadError says file, line and what was expected
 	}
-	for _, ignored := range engine.Warnings() {
-		logger.Warn("a part of the policies has no effect here", slog.String("where", ignored.String()))
-	}
+	logWarnings(engine, logger)
 	return engine, nil
 }
 

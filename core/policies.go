@@ -1,6 +1,12 @@
 package core
 
-import "github.com/libaperture/libaperture/core/check"
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/libaperture/libaperture/core/check"
+	"github.com/libaperture/libaperture/core/local"
+)
 
 var errNoPolicies = &ArgumentError{"client", `is one of an agent, which has its policies from its cluster; only a client with a "local:" address has some`}
 
@@ -15,7 +21,23 @@ func (c *Client) Reload() error {
 	case !ok:
 		return errNoPolicies
 	}
-	return reloader.Reload()
+	if err := reloader.Reload(); err != nil {
+		if unreachable, ok := errors.AsType[*check.UnreachableError](err); ok && unreachable.Reason == check.UnreachableClosed {
+			return ErrClosed // meanwhile
+		}
+		return err
+	}
+	if engine, ok := reloader.(*local.Engine); ok {
+		logWarnings(engine, c.logger)
+	}
+	return nil
+}
+
+// logWarnings says what the policies of an engine say in vain.
+func logWarnings(engine *local.Engine, logger *slog.Logger) {
+	for _, ignored := range engine.Warnings() {
+		logger.Warn("a part of the policies has no effect here", slog.String("where", ignored.String()))
+	}
 }
 
 // Snapshot returns what the local engine has counted, as a JSON document in the form of local.Snapshot. The client of an

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/core/local"
 )
 
@@ -56,4 +58,34 @@ func TestOnlyALocalClientHasPolicies(t *testing.T) {
 	assert.Equal(t, "client", wrong.Argument)
 	_, err := client.Snapshot()
 	assert.ErrorAs(t, err, &wrong)
+}
+
+func TestWhatPoliciesSayInVainIsLoggedAtEachReading(t *testing.T) {
+	logger, logged := recordedLogger()
+	path := filepath.Join(t.TempDir(), "policies.yaml")
+	text := strings.Replace(onePolicy, "interval: 1s", "interval: 1s, lazy_sync: {enabled: true}", 1)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	lines := func() int {
+		logged.mu.Lock()
+		defer logged.mu.Unlock()
+		return strings.Count(logged.written.String(), "lazy_sync: ignored")
+	}
+	client := connect(t, Options{Address: "local:" + path, Logger: logger})
+	require.Equal(t, 1, lines())
+	require.NoError(t, client.Reload())
+	assert.Equal(t, 2, lines())
+	require.NoError(t, os.WriteFile(path, []byte("nonsense"), 0o600))
+	require.Error(t, client.Reload())
+	assert.Equal(t, 2, lines(), "nothing has changed")
+}
+
+// closing is an engine that is closed while its client is not yet.
+type closing struct{ fakeDecider }
+
+func (*closing) Reload() error {
+	return &check.UnreachableError{Reason: check.UnreachableClosed, Err: errors.New("for a test")}
+}
+
+func TestReloadThatACloseOvertakes(t *testing.T) {
+	assert.ErrorIs(t, clientOf(t, &closing{}, Options{}).Reload(), ErrClosed)
 }
