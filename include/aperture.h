@@ -1080,8 +1080,9 @@ APERTURE_API aperture_code aperture_client_close_async(aperture_client client, i
 APERTURE_API aperture_code aperture_start_flow(aperture_client client, const aperture_flow_params *params, aperture_flow *flow, aperture_decision *decision, aperture_error *error);
 
 /*
- * The asynchronous form of aperture_start_flow. When the decision can be had at once (a local address), it returns
- * APERTURE_OK and the flow, and no completion follows; else APERTURE_PENDING and the call.
+ * The asynchronous form of aperture_start_flow. When the decision can be had at once, as from a local engine whose
+ * schedulers let nothing wait, it returns APERTURE_OK and the flow, and no completion follows; else APERTURE_PENDING
+ * and the call.
  *
  * @param client The client.
  * @param params Which flow to start.
