@@ -21,6 +21,24 @@ def no_handle_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """A file with a policy in which flows at "checkout" wait for each other's end."""
+    path = tmp_path / "policies.yaml"
+    path.write_text(
+        """
+blueprint: concurrency-scheduling/base
+policy:
+  policy_name: one-at-a-time
+  concurrency_scheduler:
+    max_concurrency: 1
+    concurrency_limiter: {max_inflight_duration: 3600s}
+    selectors: [{control_point: checkout}]
+"""
+    )
+    return path
+
+
+@pytest.fixture
 def policy_file(tmp_path: Path) -> Callable[..., Path]:
     """Write a rate limiting policy: so many tokens for each user, of which none come back soon."""
 

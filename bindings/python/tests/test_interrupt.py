@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import Callable
 
 from processes import DEADLINE, FakeAgent, run_python, start_python
@@ -23,7 +24,7 @@ client = ApertureClient.new_client(address=address, insecure=True)
 if what not in ("wait_ready", "cache"):
     client.wait_ready(30)
 params = FlowParams(check_timeout=timedelta(seconds=60))
-flow = client.start_flow("checkout", params) if what == "end" else None
+flow = client.start_flow("checkout", params) if what in ("end", "turn") else None
 print("waiting", flush=True)
 try:
     if what == "end":
@@ -74,6 +75,14 @@ def test_ctrl_c_interrupts_a_check_and_cancels_it_at_the_agent(agent: StartAgent
     assert pending == 0
     assert handles == 0
     assert fake.report()["cancelled_count"] == 1
+
+
+def test_ctrl_c_interrupts_a_start_that_waits_in_this_process(policies: Path) -> None:
+    took, (pending, unreachable), handles = interrupt(f"local:{policies}", "turn")
+    assert took < 5
+    assert pending == 0
+    assert unreachable == 1  # it was cancelled
+    assert handles == 0
 
 
 def test_ctrl_c_interrupts_an_end_which_goes_on(agent: StartAgent) -> None:

@@ -10,34 +10,18 @@ import pytest
 from aperture_sdk.client import ApertureClient, FlowParams
 from aperture_sdk.errors import InvalidArgumentError, PolicyError
 
-ONE_AT_A_TIME = """blueprint: concurrency-scheduling/base
-policy:
-  policy_name: one-at-a-time
-  concurrency_scheduler:
-    max_concurrency: 1
-    concurrency_limiter: {max_inflight_duration: 3600s}
-    selectors: [{control_point: checkout}]
-"""
-
 PATIENT = FlowParams(check_timeout=timedelta(seconds=20))
 
 
-@pytest.fixture
-def policies(tmp_path: Path) -> Path:
-    """A file with a policy in which flows wait for each other."""
-    path = tmp_path / "policies.yaml"
-    path.write_text(ONE_AT_A_TIME)
-    return path
-
-
 def test_reload_and_snapshot(policies: Path) -> None:
+    text = policies.read_text()
     with ApertureClient.new_client(address=f"local:{policies}") as client:
         with client.start_flow("checkout") as flow:
             assert flow.should_run()
             policies.write_text("nonsense")
             with pytest.raises(PolicyError, match=r"policies\.yaml:1:1: "):
                 client.reload()
-            policies.write_text(ONE_AT_A_TIME + "# nothing has changed\n")
+            policies.write_text(text + "# nothing has changed\n")
             client.reload()
             (component,) = client.snapshot()["components"]
             assert component["kind"] == "concurrency_scheduler"
