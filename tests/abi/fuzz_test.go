@@ -127,7 +127,7 @@ func (f *fuzzer) step() host.Code {
 		batch[0].StructSize = unsafe.Sizeof(host.Completion{})
 		got := host.Lib.ClientPoll(any, &batch[0], uintptr(len(batch)), &count, failed)
 		for _, done := range batch[:count] {
-			f.pool.put(done.Flow, done.Answer)
+			got = f.took(got, &done)
 		}
 		return got
 	case 24:
@@ -179,12 +179,19 @@ func (f *fuzzer) step() host.Code {
 		return host.Lib.CacheAnswerClose(any, failed)
 	case 22:
 		done := host.NewCompletion()
-		got := host.Lib.CallWait(any, int64(r.IntN(1_000_000)), done, failed)
-		f.pool.put(done.Flow, done.Answer)
-		return got
+		return f.took(host.Lib.CallWait(any, int64(r.IntN(1_000_000)), done, failed), done)
 	default:
 		return host.Lib.CallCancel(any, failed)
 	}
+}
+
+// took keeps what a completion brings. It returns the code of the call that took it, or that a panic was caught on the way.
+func (f *fuzzer) took(code host.Code, done *host.Completion) host.Code {
+	f.pool.put(done.Flow, done.Answer)
+	if done.Code == host.ErrorInternal {
+		return done.Code
+	}
+	return code
 }
 
 // fuzzTime is how long the fuzz runs: two seconds, or what `make fuzz` says.
@@ -206,7 +213,8 @@ func TestCallsInRandomOrder(t *testing.T) {
 	slow := host.StartAgent(t)
 	slow.Set(fakeagent.Behaviour{Check: fakeagent.Trouble{Delay: time.Millisecond}})
 	addresses := []string{
-		"local:", "local:" + host.WriteFile(t, host.OnePerHour), agent.Address(), agent.Address(), slow.Address(), host.ClosedAddress(t), "nonsense",
+		"local:", "local:" + host.WriteFile(t, host.OnePerHour), "local:" + host.WriteFile(t, host.OneAtATime),
+		"local:" + host.WriteFile(t, host.OneAfterTheOther), agent.Address(), agent.Address(), slow.Address(), host.ClosedAddress(t), "nonsense",
 	}
 	pool := &fuzzPool{}
 	seed := rand.Uint64()
