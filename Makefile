@@ -182,8 +182,14 @@ fuzz: $(LIBRARY) ## Call the library with wrong arguments in any order, and read
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZ_TIME) ./core/baggage
 
 .PHONY: bench
-bench: $(BINARIES) $(VENV)/bin/python $(MODULES) $(BUILD)/bench/flow $(BUILD)/bench/bare ## Measure what a flow costs, in ratios.
+bench: $(BINARIES) $(VENV)/bin/python $(MODULES) $(BUILD)/bench/flow $(BUILD)/bench/bare $(BUILD)/bench/inprocess ## Measure what a flow costs, in ratios.
 	NODE=$(NODE) $(PYTHON) bench/run.py
+	@echo
+	$(PYTHON) bench/ratios.py
+
+.PHONY: bench-local
+bench-local: $(BUILD)/bench/flow $(BUILD)/bench/inprocess ## Measure flows in the process against bounds, in ratios.
+	$(PYTHON) bench/ratios.py
 
 $(BUILD)/bench/flow: bench/flow.c include/aperture.h $(LIBRARY)
 	@mkdir -p $(@D)
@@ -191,6 +197,9 @@ $(BUILD)/bench/flow: bench/flow.c include/aperture.h $(LIBRARY)
 
 $(BUILD)/bench/bare: bench/bare/main.go $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./bench/bare
+
+$(BUILD)/bench/inprocess: bench/inprocess/main.go $(GO_SOURCES)
+	$(GO_BUILD) -o $@ ./bench/inprocess
 
 .PHONY: soak
 soak: $(BUILD)/fakeagent $(BUILD)/soak/host ## Run flows against an agent that suffers (MINUTES=5, SEED=).

@@ -1,11 +1,14 @@
 /*
  * Measures what a flow costs from C: its start, its end, and the close of its handle.
  *
- *     flow blocking|async|empty ADDRESS IN_FLIGHT SECONDS
+ *     flow blocking|async|empty ADDRESS IN_FLIGHT SECONDS|-
  *
  * "blocking" runs IN_FLIGHT threads with one flow each, "async" runs IN_FLIGHT flows from one thread, and "empty" calls
- * a function of the library that does nothing. It prints the kind, a tab, and nanoseconds per flow (or call): the time
- * that passed, divided by the flows of all threads.
+ * a function of the library that does next to nothing in Go: it says whether an open flow should run. It prints the kind,
+ * a tab, and nanoseconds per flow (or call): the time that passed, divided by the flows of all threads.
+ *
+ * When SECONDS is "-", it runs once for each line of its standard input, a number of seconds, and prints nanoseconds per
+ * flow: the CPU time of the threads that run flows, a tab, and the time that passed, divided by the flows of all threads.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -33,10 +36,24 @@ struct bench {
     int64_t duration_ns;
 };
 
-static int64_t now_ns(void) {
+struct measured {
+    uint64_t flows; /* or calls */
+    int64_t elapsed_ns;
+    int64_t cpu_ns; /* of the threads that ran the flows */
+};
+
+static int64_t clock_ns(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec;
+}
+
+static int64_t now_ns(void) {
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static int64_t thread_ns(void) {
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void fail(const char *what, const char *why) {
@@ -56,13 +73,14 @@ struct worker {
     const struct bench *bench;
     pthread_barrier_t *start;
     pthread_t thread;
-    uint64_t flows;
+    struct measured measured;
 };
 
 static void *run_worker(void *argument) {
     struct worker *worker = argument;
     const struct bench *bench = worker->bench;
     pthread_barrier_wait(worker->start);
+    const int64_t cpu_begin = thread_ns();
     const int64_t end = now_ns() + bench->duration_ns;
     do {
         for (int i = 0; i < BATCH; i++) {
@@ -72,13 +90,14 @@ static void *run_worker(void *argument) {
             must(aperture_flow_end(flow, NULL, NULL), "flow_end");
             must(aperture_flow_close(flow, NULL), "flow_close");
         }
-        worker->flows += BATCH;
+        worker->measured.flows += BATCH;
     } while (now_ns() < end);
+    worker->measured.cpu_ns = thread_ns() - cpu_begin;
     return NULL;
 }
 
-/* Returns the number of flows; the time begins when all threads are there. */
-static uint64_t measure_blocking(const struct bench *bench, int64_t *elapsed_ns) {
+/* The time begins when all threads are there. */
+static struct measured measure_blocking(const struct bench *bench) {
     static struct worker workers[MAX_IN_FLIGHT];
     pthread_barrier_t start;
     pthread_barrier_init(&start, NULL, (unsigned)bench->in_flight + 1);
@@ -90,14 +109,15 @@ static uint64_t measure_blocking(const struct bench *bench, int64_t *elapsed_ns)
     }
     pthread_barrier_wait(&start);
     const int64_t begin = now_ns();
-    uint64_t flows = 0;
+    struct measured all = {0};
     for (int i = 0; i < bench->in_flight; i++) {
         pthread_join(workers[i].thread, NULL);
-        flows += workers[i].flows;
+        all.flows += workers[i].measured.flows;
+        all.cpu_ns += workers[i].measured.cpu_ns;
     }
-    *elapsed_ns = now_ns() - begin;
+    all.elapsed_ns = now_ns() - begin;
     pthread_barrier_destroy(&start);
-    return flows;
+    return all;
 }
 
 /* ---- One thread for all flows ---- */
@@ -123,14 +143,14 @@ static int take_completions(aperture_client client, int fd, aperture_flow *flows
     return (int)count;
 }
 
-static uint64_t measure_async(const struct bench *bench, int64_t *elapsed_ns) {
+static struct measured measure_async(const struct bench *bench) {
     aperture_flow started[MAX_IN_FLIGHT];
     uint64_t flows = 0;
     int pending = 0;
     bool stopping = false;
     int32_t fd;
     must(aperture_client_completion_fd(bench->client, &fd, NULL), "completion_fd");
-    const int64_t begin = now_ns();
+    const int64_t begin = now_ns(), cpu_begin = thread_ns();
     for (uint64_t turn = 1; !stopping || pending > 0; turn++) {
         int count = 0;
         while (!stopping && pending + count < bench->in_flight) {
@@ -159,26 +179,29 @@ static uint64_t measure_async(const struct bench *bench, int64_t *elapsed_ns) {
             stopping = now_ns() - begin >= bench->duration_ns;
         }
     }
-    *elapsed_ns = now_ns() - begin;
+    const struct measured measured = {flows, now_ns() - begin, thread_ns() - cpu_begin};
     close(fd);
-    return flows;
+    return measured;
 }
 
 /* ---- The empty call ---- */
 
-static uint64_t measure_empty(const struct bench *bench, int64_t *elapsed_ns) {
-    const int64_t begin = now_ns();
+static struct measured measure_empty(const struct bench *bench) {
+    aperture_flow flow;
+    must(aperture_start_flow(bench->client, &bench->params, &flow, NULL, NULL), "start_flow");
+    const int64_t begin = now_ns(), cpu_begin = thread_ns();
     uint64_t calls = 0;
     do {
         for (int i = 0; i < BATCH; i++) {
-            if (aperture_abi_version() != APERTURE_ABI_VERSION) {
-                fail("abi_version", "the library has another one");
-            }
+            int32_t should_run;
+            must(aperture_flow_should_run(flow, &should_run, NULL), "flow_should_run");
         }
         calls += BATCH;
-        *elapsed_ns = now_ns() - begin;
-    } while (*elapsed_ns < bench->duration_ns);
-    return calls;
+    } while (now_ns() - begin < bench->duration_ns);
+    const struct measured measured = {calls, now_ns() - begin, thread_ns() - cpu_begin};
+    must(aperture_flow_end(flow, NULL, NULL), "flow_end");
+    must(aperture_flow_close(flow, NULL), "flow_close");
+    return measured;
 }
 
 /* A number is worthless when the flows behind it were not decided. */
@@ -193,19 +216,26 @@ static void check_decisions(aperture_client client) {
     }
 }
 
+static void set_duration(struct bench *bench, const char *seconds) {
+    const double number = atof(seconds);
+    if (!(number > 0)) {
+        fail("arguments", "a time is out of range");
+    }
+    bench->duration_ns = (int64_t)(number * (double)SECOND);
+}
+
 int main(int argc, char **argv) {
     if (argc != 5) {
-        fprintf(stderr, "usage: %s blocking|async|empty ADDRESS IN_FLIGHT SECONDS\n", argv[0]);
+        fprintf(stderr, "usage: %s blocking|async|empty ADDRESS IN_FLIGHT SECONDS|-\n", argv[0]);
         return 2;
     }
     const char *kind = argv[1];
-    uint64_t (*measure)(const struct bench *, int64_t *) = strcmp(kind, "blocking") == 0 ? measure_blocking
-                                                           : strcmp(kind, "async") == 0  ? measure_async
-                                                           : strcmp(kind, "empty") == 0  ? measure_empty
-                                                                                         : NULL;
+    struct measured (*measure)(const struct bench *) = strcmp(kind, "blocking") == 0 ? measure_blocking
+                                                       : strcmp(kind, "async") == 0  ? measure_async
+                                                       : strcmp(kind, "empty") == 0  ? measure_empty
+                                                                                     : NULL;
     struct bench bench = {.params = APERTURE_FLOW_PARAMS_INIT, .in_flight = atoi(argv[3])};
-    const double seconds = atof(argv[4]);
-    if (measure == NULL || bench.in_flight < 1 || bench.in_flight > MAX_IN_FLIGHT || !(seconds > 0)) {
+    if (measure == NULL || bench.in_flight < 1 || bench.in_flight > MAX_IN_FLIGHT) {
         fail("arguments", "the kind is unknown, or a number is out of range");
     }
 
@@ -225,13 +255,26 @@ int main(int argc, char **argv) {
         fail("client", error.message);
     }
 
-    int64_t elapsed_ns;
-    bench.duration_ns = (int64_t)(seconds * 0.2 * (double)SECOND);
-    measure(&bench, &elapsed_ns); /* warm up */
-    bench.duration_ns = (int64_t)(seconds * (double)SECOND);
-    const uint64_t flows = measure(&bench, &elapsed_ns);
-    check_decisions(bench.client);
-    printf("%s\t%.1f\n", kind, (double)elapsed_ns / (double)flows);
+    if (strcmp(argv[4], "-") == 0) {
+        char line[64];
+        while (fgets(line, sizeof line, stdin) != NULL) {
+            set_duration(&bench, line);
+            const struct measured slice = measure(&bench);
+            printf("%.1f\t%.1f\n", (double)slice.cpu_ns / (double)slice.flows,
+                   (double)slice.elapsed_ns / (double)slice.flows);
+            fflush(stdout);
+        }
+        check_decisions(bench.client);
+    } else {
+        set_duration(&bench, argv[4]);
+        const int64_t duration_ns = bench.duration_ns;
+        bench.duration_ns = duration_ns / 5;
+        measure(&bench); /* warm up */
+        bench.duration_ns = duration_ns;
+        const struct measured measured = measure(&bench);
+        check_decisions(bench.client);
+        printf("%s\t%.1f\n", kind, (double)measured.elapsed_ns / (double)measured.flows);
+    }
     aperture_client_close(bench.client, 0, NULL);
     return 0;
 }

@@ -3,21 +3,16 @@ package local
 import (
 	"context"
 	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
 
-	"golang.org/x/time/rate"
-
 	"github.com/libaperture/libaperture/core/check"
 	"github.com/libaperture/libaperture/core/local/policy"
 )
 
-// The benchmarks measure a flow beside what a service would write without a policy engine: a rate.Limiter per key in a
-// sync.Map. The metric "ratio" is the cost of the one in the cost of the other, both taken in the same run.
+// The benchmarks are for profiles of the engine alone; bench/ratios.py compares whole flows with others.
 
 func benchmarkEngine(b *testing.B) *Engine {
 	b.Helper()
@@ -71,22 +66,13 @@ func (f *flow) check(b *testing.B, engine *Engine) {
 	}
 }
 
-// baseline is the smallest thing that limits flows by key.
-type baseline struct{ limiters sync.Map }
-
-func (baseline *baseline) allow(key string) bool {
-	limiter, ok := baseline.limiters.Load(key)
-	return ok && limiter.(*rate.Limiter).Allow()
-}
-
 func BenchmarkCheck(b *testing.B) {
 	for _, keys := range []int{1, 100_000} {
 		b.Run("keys="+strconv.Itoa(keys), func(b *testing.B) {
-			engine, baseline, f := benchmarkEngine(b), &baseline{}, newFlow()
+			engine, f := benchmarkEngine(b), newFlow()
 			for i := range keys * 4 {
 				f.visit(i, keys)
 				f.check(b, engine)
-				baseline.limiters.LoadOrStore(strings.Clone(f.labels[1].Value), rate.NewLimiter(1e6, 10))
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -94,29 +80,14 @@ func BenchmarkCheck(b *testing.B) {
 				f.visit(i, keys)
 				f.check(b, engine)
 			}
-			b.StopTimer()
-			flows := b.Elapsed()
-			start := time.Now()
-			for i := range b.N {
-				f.visit(i, keys)
-				baseline.allow(f.labels[1].Value)
-			}
-			b.ReportMetric(float64(flows)/float64(time.Since(start)), "ratio")
 		})
 	}
 }
 
-// BenchmarkCheckParallel shows how flows on all cores scale: "scaling" is the throughput in that of one core.
 func BenchmarkCheckParallel(b *testing.B) {
 	const keys = 10_000
-	engine, f, start := benchmarkEngine(b), newFlow(), time.Now()
-	for i := range b.N {
-		f.visit(i, keys)
-		f.check(b, engine)
-	}
-	alone := time.Since(start)
+	engine := benchmarkEngine(b)
 	b.ReportAllocs()
-	b.ResetTimer()
 	var workers atomic.Int64
 	b.RunParallel(func(pb *testing.PB) {
 		f := newFlow()
@@ -125,7 +96,6 @@ func BenchmarkCheckParallel(b *testing.B) {
 			f.check(b, engine)
 		}
 	})
-	b.ReportMetric(float64(alone)/float64(b.Elapsed()), "scaling")
 }
 
 func BenchmarkCheckResponse(b *testing.B) {
