@@ -71,13 +71,12 @@ func (engine *Engine) begin(request *check.Request, budget time.Duration, decide
 	if engine.closed.Load() {
 		return check.Answer{}, nil, &check.UnreachableError{Reason: check.UnreachableClosed, Err: errClosed}
 	}
-	start := time.Now()
-	now := int64(start.Sub(engine.epoch))
+	now := engine.now()
 	decision := &flowDecision{
-		services:     engine.options.Services,
+		engine:       engine,
 		controlPoint: request.ControlPoint,
 		labels:       request.Labels,
-		start:        start,
+		start:        now,
 	}
 	decision.limiters = decision.inline[:0]
 	route := engine.policies.Load().routes[request.ControlPoint]
@@ -104,7 +103,7 @@ func (engine *Engine) begin(request *check.Request, budget time.Duration, decide
 			engine.lookUp(decision, request.CacheLookup)
 		}
 	}
-	decision.duration = time.Since(start)
+	decision.end = engine.now()
 	return decision.answer(), nil, nil
 }
 
@@ -346,7 +345,7 @@ func (c *flowCheck) interrupted() error {
 
 // deliver tells the outcome of a flow that has waited.
 func (c *flowCheck) deliver() {
-	c.decision.duration = time.Since(c.decision.start)
+	c.decision.end = c.engine.now()
 	c.told = true
 	if c.failure != nil {
 		c.decided(check.Answer{}, c.failure)

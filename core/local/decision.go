@@ -20,18 +20,17 @@ const (
 // flowDecision is a decision about a flow, from which its message can be made at any time. It keeps the request's
 // labels, as check.Request allows.
 type flowDecision struct {
-	services     []string
+	engine       *Engine
 	controlPoint string
 	labels       check.Labels
 	cacheLookup  *checkv1.CacheLookupResponse // nil when nothing was looked up
-	start        time.Time
-	duration     time.Duration
+	start, end   int64                        // of the engine's clock
 
-	rejected bool
-	reason   check.RejectReason
 	// deniedStatus and wait are set on rejections only.
-	deniedStatus checkv1.StatusCode
 	wait         time.Duration
+	deniedStatus checkv1.StatusCode
+	reason       check.RejectReason
+	rejected     bool
 
 	limiters []limiterDecision
 	// inline holds the decisions of most flows, so that they need no memory of their own.
@@ -44,16 +43,17 @@ type limiterDecision struct {
 	value                        string // of the label by which the component keeps its state
 	wait                         time.Duration
 	remaining, current, consumed float64
-	reason                       checkv1.LimiterDecision_LimiterReason
-	dropped                      bool
 
 	// requestID names what the flow holds in flight, or would hold had it not been dropped.
 	requestID string
 
-	// Of schedulers. scheduled is false for a flow that passed without tokens.
-	scheduled bool
-	priority  float64
-	workload  string
+	// Of schedulers.
+	priority float64
+	workload string
+
+	reason    checkv1.LimiterDecision_LimiterReason
+	dropped   bool
+	scheduled bool // false for a flow that passed a scheduler without tokens
 }
 
 // add returns the place for one more limiter's decision.
@@ -144,10 +144,11 @@ func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
 	}
 	slices.Sort(keys)
 	labels[controlPointTypeLabel] = controlPointType
+	start := decision.engine.wallTime(decision.start)
 	response := &checkv1.CheckResponse{
-		Start:                    timestamppb.New(decision.start),
-		End:                      timestamppb.New(decision.start.Add(decision.duration)),
-		Services:                 decision.services,
+		Start:                    timestamppb.New(start),
+		End:                      timestamppb.New(start.Add(time.Duration(decision.end - decision.start))),
+		Services:                 decision.engine.options.Services,
 		ControlPoint:             decision.controlPoint,
 		FlowLabelKeys:            keys,
 		TelemetryFlowLabels:      labels,

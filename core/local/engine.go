@@ -147,6 +147,12 @@ func newEngine(loaded []policy.Policy, warnings []Problem, options Options) *Eng
 // now returns the time of the engine's clock.
 func (engine *Engine) now() int64 { return int64(time.Since(engine.epoch)) }
 
+// wallTime returns when it was a time of the engine's clock, by what the wall clock says now.
+func (engine *Engine) wallTime(at int64) time.Time {
+	now := time.Now()
+	return now.Add(time.Duration(at) - now.Sub(engine.epoch))
+}
+
 // Warnings lists what the policy files say and the engine ignores.
 func (engine *Engine) Warnings() []Problem { return slices.Clone(engine.policies.Load().warnings) }
 
