@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
@@ -66,6 +67,12 @@ func (a *Attribute) check() error {
 	return nil
 }
 
+// attributeList holds the attributes of a flow.
+type attributeList struct {
+	mu   sync.Mutex
+	list []Attribute
+}
+
 // SetAttribute gives the flow's span an attribute, such as the number of tokens that a request used: flux meters of
 // policies can measure integers and numbers. The last value of a key counts. The error is an *ArgumentError, also for
 // more than MaxAttributes different keys, or ErrAlreadyEnded.
@@ -73,30 +80,39 @@ func (f *Flow) SetAttribute(attribute Attribute) error {
 	if err := attribute.check(); err != nil {
 		return err
 	}
-	f.attributesMu.Lock()
-	defer f.attributesMu.Unlock()
+	attributes := f.attributes.Load()
+	if attributes == nil {
+		f.attributes.CompareAndSwap(nil, &attributeList{})
+		attributes = f.attributes.Load()
+	}
+	attributes.mu.Lock()
+	defer attributes.mu.Unlock()
 	if f.state.Load()&stateEnding != 0 {
 		return ErrAlreadyEnded
 	}
-	for i := range f.attributes {
-		if f.attributes[i].key == attribute.key {
-			f.attributes[i] = attribute
+	for i := range attributes.list {
+		if attributes.list[i].key == attribute.key {
+			attributes.list[i] = attribute
 			return nil
 		}
 	}
-	if len(f.attributes) >= MaxAttributes {
+	if len(attributes.list) >= MaxAttributes {
 		return &ArgumentError{"attribute", fmt.Sprintf("is one too many; a flow has at most %d", MaxAttributes)}
 	}
-	f.attributes = append(f.attributes, attribute)
+	attributes.list = append(attributes.list, attribute)
 	return nil
 }
 
 // takeAttributes returns the attributes of a flow that is ending, and their size in bytes.
 func (f *Flow) takeAttributes() (attributes []Attribute, size int) {
-	f.attributesMu.Lock()
-	defer f.attributesMu.Unlock()
-	for i := range f.attributes {
-		size += len(f.attributes[i].key) + f.attributes[i].size + bytesPerLabel
+	taken := f.attributes.Load()
+	if taken == nil {
+		return nil, 0
 	}
-	return f.attributes, size
+	taken.mu.Lock()
+	defer taken.mu.Unlock()
+	for i := range taken.list {
+		size += len(taken.list[i].key) + taken.list[i].size + bytesPerLabel
+	}
+	return taken.list, size
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,17 +58,19 @@ type Flow struct {
 	unreachable *check.UnreachableError // nil when there is a decision
 	state       atomic.Uint32           // state bits
 
-	// What the span needs; not set when there is none.
-	start    time.Time     // wall and monotonic clock, before the Check
-	workload time.Duration // from start until the Check was answered
-	size     int           // of the request's texts, in bytes
-
-	attributesMu sync.Mutex
-	attributes   []Attribute
+	traced     *traced                       // nil when the client exports no spans
+	attributes atomic.Pointer[attributeList] // nil when there are none
 
 	// The outcome of End, to be read once stateDone is set.
 	endResult EndResult
 	endErr    error
+}
+
+// traced is what only a span needs of a flow.
+type traced struct {
+	size     int           // of the request's texts, in bytes
+	start    time.Time     // wall and monotonic clock, before the Check
+	workload time.Duration // from start until the Check was answered
 }
 
 // The bits of Flow.state.
@@ -227,17 +228,17 @@ func (f *Flow) BeginEnd() (EndingFlow, error) {
 	}()
 	c.counts.ended.Add(1)
 	guard.Point("core.flow.end")
-	if c.telemetry != nil && f.unreachable == nil {
+	if f.traced != nil && f.unreachable == nil {
 		// Before FlowEnd, whose duration is not the work's, and whose failure must not lose the span.
 		attributes, size := f.takeAttributes()
 		c.telemetry.add(span{
 			response:   f.answer.Response,
-			start:      f.start.UnixNano(),
-			workload:   f.workload,
-			end:        time.Since(f.start),
+			start:      f.traced.start.UnixNano(),
+			workload:   f.traced.workload,
+			end:        time.Since(f.traced.start),
 			failed:     old&stateError != 0,
 			attributes: attributes,
-		}, f.size+size)
+		}, f.traced.size+size)
 	}
 	begun = true
 	return EndingFlow{f}, nil

@@ -40,8 +40,8 @@ func (p PreparedFlow) Start(ctx context.Context) *Flow {
 
 // asked notes that the decider is about to be asked. Nobody reads the time of a flow without a span.
 func (f *Flow) asked() {
-	if f.client.telemetry != nil {
-		f.start = time.Now()
+	if f.traced != nil {
+		f.traced.start = time.Now()
 	}
 }
 
@@ -52,8 +52,8 @@ func (f *Flow) answered(answer check.Answer, err error) {
 		f.unreachable = asUnreachable(err)
 		return
 	}
-	if f.client.telemetry != nil {
-		f.workload = time.Since(f.start)
+	if f.traced != nil {
+		f.traced.workload = time.Since(f.traced.start)
 	}
 	f.answer = answer
 }

@@ -56,7 +56,9 @@ func fillRequest(flow *Flow, controlPoint string, params *FlowParams) (sanitised
 		Timeout:      timeout,
 		CacheLookup:  lookup,
 	}
-	flow.size = size
+	if flow.client.telemetry != nil {
+		flow.traced = &traced{size: size}
+	}
 	return sanitised, nil
 }
 

@@ -45,6 +45,7 @@ type counter struct {
 
 // counters are the flow counts of a client.
 type counters struct {
+	_                         [64]byte // the client's fields, which every flow reads, are before it
 	accepted, rejected, ended counter
 	endsFailed, sanitised     atomic.Uint64
 	neverEnded                atomic.Uint64
