@@ -39,8 +39,8 @@ func (labels Labels) Map() map[string]string {
 	return m
 }
 
-// Request asks whether a flow may run. Its strings are valid UTF-8. A Decider may keep them, and the Labels slice, for
-// as long as the Answer is in use, and changes neither.
+// Request asks whether a flow may run. Its strings are valid UTF-8. A Decider may keep it, with its Labels, for as long as
+// the Answer is in use; nobody changes it meanwhile.
 type Request struct {
 	// ControlPoint names the place in the service that the flow guards.
 	ControlPoint string

@@ -14,7 +14,7 @@ func (engine *Engine) lookUp(decision *flowDecision, lookup *checkv1.CacheLookup
 	if lookup == nil {
 		return false
 	}
-	decision.cacheLookup = engine.cache.Lookup(decision.controlPoint, lookup)
+	decision.cacheLookup = engine.cache.Lookup(decision.request.ControlPoint, lookup)
 	result := decision.cacheLookup.GetResultCacheResponse()
 	return result != nil && result.GetLookupStatus() == checkv1.CacheLookupStatus_HIT
 }

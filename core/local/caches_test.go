@@ -82,7 +82,7 @@ func TestAResultThatIsFoundEndsACheck(t *testing.T) {
 		{"no look-up", "checkout", nil, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			decision := &flowDecision{controlPoint: test.controlPoint}
+			decision := &flowDecision{request: &check.Request{ControlPoint: test.controlPoint}}
 			assert.Equal(t, test.found, engine.lookUp(decision, test.lookup))
 			assert.Equal(t, test.lookup != nil, decision.cacheLookup != nil)
 		})

@@ -73,10 +73,9 @@ func (engine *Engine) begin(request *check.Request, budget time.Duration, decide
 	}
 	now := engine.now()
 	decision := &flowDecision{
-		engine:       engine,
-		controlPoint: request.ControlPoint,
-		labels:       request.Labels,
-		start:        now,
+		engine:  engine,
+		request: request,
+		start:   now,
 	}
 	decision.limiters = decision.inline[:0]
 	route := engine.policies.Load().routes[request.ControlPoint]
@@ -131,8 +130,8 @@ func (engine *Engine) limit(decision *flowDecision, route *route, rampMode bool,
 func decide(decision *flowDecision, group []candidate[decider], now int64) []limiterDecision {
 	first := len(decision.limiters)
 	for i := range group {
-		if group[i].applies(decision.labels) {
-			group[i].part.decide(now, decision.labels, decision.add())
+		if group[i].applies(decision.request.Labels) {
+			group[i].part.decide(now, decision.request.Labels, decision.add())
 		}
 	}
 	return decision.limiters[first:]
@@ -215,11 +214,11 @@ func (c *flowCheck) schedule(now int64, group []candidate[*scheduler]) bool {
 	c.first = len(c.decision.limiters)
 	var questions []question
 	for i := range group {
-		if !group[i].applies(c.decision.labels) {
+		if !group[i].applies(c.decision.request.Labels) {
 			continue
 		}
 		one := question{check: c, scheduler: group[i].part, decision: len(c.decision.limiters)}
-		if one.scheduler.ask(c.decision.labels, time.Duration(c.deadline-now), c.decision.add(), &one.Request) {
+		if one.scheduler.ask(c.decision.request.Labels, time.Duration(c.deadline-now), c.decision.add(), &one.Request) {
 			questions = append(questions, one)
 		}
 	}

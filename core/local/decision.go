@@ -17,14 +17,12 @@ const (
 	controlPointType = "feature"
 )
 
-// flowDecision is a decision about a flow, from which its message can be made at any time. It keeps the request's
-// labels, as check.Request allows.
+// flowDecision is a decision about a flow, from which its message can be made at any time.
 type flowDecision struct {
-	engine       *Engine
-	controlPoint string
-	labels       check.Labels
-	cacheLookup  *checkv1.CacheLookupResponse // nil when nothing was looked up
-	start, end   int64                        // of the engine's clock
+	engine      *Engine
+	request     *check.Request
+	cacheLookup *checkv1.CacheLookupResponse // nil when nothing was looked up
+	start, end  int64                        // of the engine's clock
 
 	// deniedStatus and wait are set on rejections only.
 	wait         time.Duration
@@ -137,7 +135,7 @@ func (decision *flowDecision) inFlight() []*checkv1.InflightRequestRef {
 
 // CheckResponse makes the decision's message, a new one with each call.
 func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
-	labels := decision.labels.Map()
+	labels := decision.request.Labels.Map()
 	keys := make([]string, 0, len(labels))
 	for key := range labels {
 		keys = append(keys, key)
@@ -149,7 +147,7 @@ func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
 		Start:                    timestamppb.New(start),
 		End:                      timestamppb.New(start.Add(time.Duration(decision.end - decision.start))),
 		Services:                 decision.engine.options.Services,
-		ControlPoint:             decision.controlPoint,
+		ControlPoint:             decision.request.ControlPoint,
 		FlowLabelKeys:            keys,
 		TelemetryFlowLabels:      labels,
 		RejectReason:             checkv1.CheckResponse_RejectReason(decision.reason),
@@ -166,7 +164,7 @@ func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
 	}
 	for i := range decision.limiters {
 		one := &decision.limiters[i]
-		response.LimiterDecisions = append(response.LimiterDecisions, one.by.describe(one, decision.labels))
+		response.LimiterDecisions = append(response.LimiterDecisions, one.by.describe(one, decision.request.Labels))
 	}
 	return response
 }
