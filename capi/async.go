@@ -34,11 +34,7 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 		if err := given("call", call); err != nil {
 			return err
 		}
-		controlPoint, request, err := startRequest(params, flow, decision)
-		if err != nil {
-			return err
-		}
-		prepared, err := s.client.PrepareFlow(controlPoint, request)
+		prepared, err := s.prepare(params, flow, decision)
 		if err != nil {
 			return err
 		}
@@ -54,8 +50,7 @@ func aperture_go_start_flow_async(client C.uint64_t, params *C.aperture_flow_par
 			run: func(ctx context.Context, pending *completion.Call) { s.startPending(ctx, pending, prepared) },
 		})
 		if errors.Is(err, errNoCall) {
-			overloaded := s.client.UnreachableFlow(controlPoint, request.RampMode, check.UnreachableOverloaded, errOverloaded)
-			return s.handOut(overloaded, flow, decision)
+			return s.handOut(prepared.Refuse(check.UnreachableOverloaded, errOverloaded), flow, decision)
 		}
 		return pend(call, number, err)
 	})
@@ -76,7 +71,7 @@ func (s *session) endStart(pending *completion.Call, started *core.Flow, err err
 		s.endCall(pending, 0, err)
 		return
 	}
-	number, err = s.open(started)
+	number, err = flows.Open(started)
 	seen = s.endCall(pending, number, err) && err == nil
 }
 
@@ -118,7 +113,7 @@ func aperture_go_flow_end_async(flow C.uint64_t, tag C.uint64_t, result *C.apert
 			return err
 		}
 		if waits {
-			s := f.session
+			s := sessionOf(f)
 			// Ends are not limited in number: each belongs to a flow, and refusing one would keep its tokens.
 			number, err := s.spawnCall(asyncCall{
 				name: "capi.flow_end", kind: abi.CompletionFlowEnd, tag: uint64(tag), flow: uint64(flow),

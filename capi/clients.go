@@ -28,12 +28,11 @@ func aperture_go_new_client(options *C.aperture_client_options, client *C.uint64
 		if err != nil {
 			return err
 		}
-		settings.Logger = logger
-		made, err := core.NewClient(settings)
-		if err != nil {
+		s := &session{queue: completion.NewQueue(), maxPending: maxPending, thread: uint64(C.aperture_guest_thread())}
+		settings.Logger, settings.Owner = logger, s
+		if s.client, err = core.NewClient(settings); err != nil {
 			return err
 		}
-		s := &session{client: made, queue: completion.NewQueue(), maxPending: maxPending, thread: uint64(C.aperture_guest_thread())}
 		defer func() {
 			if s.number == 0 {
 				s.abort()

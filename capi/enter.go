@@ -7,6 +7,7 @@ import (
 	"github.com/libaperture/libaperture/capi/internal/abi"
 	"github.com/libaperture/libaperture/capi/internal/guest"
 	"github.com/libaperture/libaperture/capi/internal/handle"
+	"github.com/libaperture/libaperture/core"
 	"github.com/libaperture/libaperture/internal/guard"
 )
 
@@ -61,7 +62,7 @@ func (k *kind[T]) refuse(number C.uint64_t) error {
 // The handles of the process. With the log they are the only state that is not behind a handle.
 var (
 	clients = newKind[session](abi.KindClient, "client", "not an open client (NULL, closed, of another kind, or never made)")
-	flows   = newKind[openFlow](abi.KindFlow, "flow", "not an open flow (NULL, closed, of another kind, or never made)")
+	flows   = newKind[core.Flow](abi.KindFlow, "flow", "not an open flow (NULL, closed, of another kind, or never made)")
 	answers = newKind[openAnswer](abi.KindCacheAnswer, "answer", "not an open answer (NULL, closed, of another kind, or never made)")
 	calls   = newKind[pendingCall](abi.KindCall, "call", "not a pending call (NULL, of another kind, or its completion was handed out)")
 )

@@ -15,43 +15,51 @@ import (
 // maxLabels bounds a label count, so that a count that was never set is recognised before memory is read.
 const maxLabels = 1 << 20
 
-// flowRequest reads flow parameters. All texts are copied into one piece of memory.
-func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.FlowParams, err error) {
+// flowMemory is a flow with copies of the labels of most flows, and of the texts of these and of the control point: one
+// piece of memory instead of three.
+type flowMemory struct {
+	flow   core.Flow
+	labels [4]check.Label
+	text   [112]byte
+}
+
+// flowRequest reads flow parameters. Labels and texts are copied into the flow's memory, if they fit.
+func flowRequest(in *C.aperture_flow_params, params *core.FlowParams, memory *flowMemory) (controlPoint string, err error) {
 	if in == nil {
-		return "", params, invalidArgument("params: must not be NULL")
+		return "", invalidArgument("params: must not be NULL")
 	}
 	if err := sized("params", unsafe.Pointer(in), in.struct_size, abi.SmallestFlowParams, C.sizeof_aperture_flow_params); err != nil {
-		return "", params, err
+		return "", err
 	}
 	if in.struct_size < C.sizeof_aperture_flow_params {
 		older := whole(in, in.struct_size)
 		in = &older
 	}
 	if in.reserved != 0 {
-		return "", params, invalidArgument("params.reserved: is %d; must be 0", in.reserved)
+		return "", invalidArgument("params.reserved: is %d; must be 0", in.reserved)
 	}
 	if err := checkText("params.control_point", in.control_point); err != nil {
-		return "", params, err
+		return "", err
 	}
 	if params.RampMode, err = boolean("params.ramp_mode", in.ramp_mode); err != nil {
-		return "", params, err
+		return "", err
 	}
 	if in.label_count > maxLabels {
-		return "", params, invalidArgument("params.label_count: is %d; the limit is %d", in.label_count, maxLabels)
+		return "", invalidArgument("params.label_count: is %d; the limit is %d", in.label_count, maxLabels)
 	}
 	if in.labels == nil && in.label_count > 0 {
-		return "", params, invalidArgument("params.labels: is NULL but label_count is %d", in.label_count)
+		return "", invalidArgument("params.labels: is NULL but label_count is %d", in.label_count)
 	}
 	if err := checkText("params.baggage", in.baggage); err != nil {
-		return "", params, err
+		return "", err
 	}
 	// A header comes from somebody else, who must not be able to make the call fail: what is over the limit is left out.
 	params.Baggage = C.GoStringN(in.baggage.data, C.int(min(in.baggage.length, maxOptionLength)))
 	if params.ResultCacheKey, err = cacheKeyText("params.result_cache_key", in.result_cache_key); err != nil {
-		return "", params, err
+		return "", err
 	}
 	if params.GlobalCacheKeys, err = cacheKeyTexts("params.global_cache_keys", in.global_cache_keys, in.global_cache_key_count); err != nil {
-		return "", params, err
+		return "", err
 	}
 	params.CheckTimeout = time.Duration(in.check_timeout_ns)
 
@@ -59,10 +67,10 @@ func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.F
 	total := int(in.control_point.length)
 	for i := range labels {
 		if err := checkText("params.labels: a key", labels[i].key); err != nil {
-			return "", params, err
+			return "", err
 		}
 		if err := checkText("params.labels: a value", labels[i].value); err != nil {
-			return "", params, err
+			return "", err
 		}
 		total += int(labels[i].key.length) + int(labels[i].value.length)
 		if total > core.MaxRequestBytes {
@@ -70,9 +78,15 @@ func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.F
 		}
 	}
 	if total > core.MaxRequestBytes {
-		return "", params, invalidArgument("params.labels: labels and control point have more than %d bytes, the limit of one request", core.MaxRequestBytes)
+		return "", invalidArgument("params.labels: labels and control point have more than %d bytes, the limit of one request", core.MaxRequestBytes)
 	}
-	copied := make([]byte, 0, total)
+	list, copied := check.Labels(memory.labels[:]), memory.text[:0]
+	if len(labels) > len(list) {
+		list = make(check.Labels, len(labels))
+	}
+	if total > cap(copied) {
+		copied = make([]byte, 0, total)
+	}
 	take := func(in C.aperture_text) string {
 		if in.length == 0 {
 			return ""
@@ -82,13 +96,11 @@ func flowRequest(in *C.aperture_flow_params) (controlPoint string, params core.F
 		return unsafe.String(&copied[start], int(in.length))
 	}
 	controlPoint = take(in.control_point)
-	if len(labels) > 0 {
-		params.LabelList = make(check.Labels, len(labels))
-		for i := range labels {
-			params.LabelList[i] = check.Label{Key: take(labels[i].key), Value: take(labels[i].value)}
-		}
+	for i := range labels {
+		list[i] = check.Label{Key: take(labels[i].key), Value: take(labels[i].value)}
 	}
-	return controlPoint, params, nil
+	params.LabelList = list[:len(labels)]
+	return controlPoint, nil
 }
 
 // attributeOf reads an attribute.

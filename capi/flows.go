@@ -22,32 +22,29 @@ func aperture_go_start_flow(client C.uint64_t, params *C.aperture_flow_params, f
 		if err != nil {
 			return err
 		}
-		controlPoint, request, err := startRequest(params, flow, decision)
+		prepared, err := s.prepare(params, flow, decision)
 		if err != nil {
 			return err
 		}
-		return s.start(context.Background(), controlPoint, request, flow, decision)
+		return s.handOut(prepared.Start(context.Background()), flow, decision)
 	})
 }
 
-// startRequest reads what both forms of starting a flow are given, once it is sure that they can answer.
-func startRequest(params *C.aperture_flow_params, flow *C.uint64_t, decision *C.aperture_decision) (string, core.FlowParams, error) {
+// prepare reads what both forms of starting a flow are given, once it is sure that they can answer.
+func (s *session) prepare(params *C.aperture_flow_params, flow *C.uint64_t, decision *C.aperture_decision) (core.PreparedFlow, error) {
 	if err := given("flow", flow); err != nil {
-		return "", core.FlowParams{}, err
+		return core.PreparedFlow{}, err
 	}
 	if err := optionalDecision(decision); err != nil {
-		return "", core.FlowParams{}, err
+		return core.PreparedFlow{}, err
 	}
-	return flowRequest(params)
-}
-
-// start starts a flow and gives it a handle.
-func (s *session) start(ctx context.Context, controlPoint string, request core.FlowParams, flow *C.uint64_t, decision *C.aperture_decision) error {
-	started, err := s.client.StartFlow(ctx, controlPoint, request)
+	var request core.FlowParams
+	memory := new(flowMemory)
+	controlPoint, err := flowRequest(params, &request, memory)
 	if err != nil {
-		return err
+		return core.PreparedFlow{}, err
 	}
-	return s.handOut(started, flow, decision)
+	return s.client.PrepareFlowIn(&memory.flow, controlPoint, &request)
 }
 
 // handOut gives a flow to the caller. A flow that the caller will not see is ended, also when that is because of a panic.
@@ -61,7 +58,7 @@ func (s *session) handOut(started *core.Flow, flow *C.uint64_t, decision *C.aper
 	}()
 	guard.Point("capi.hand_out")
 	var err error
-	if number, err = s.open(started); err != nil {
+	if number, err = flows.Open(started); err != nil {
 		return err
 	}
 	fillDecision(decision, started)
@@ -99,7 +96,7 @@ func aperture_go_flow_decision(flow C.uint64_t, decision *C.aperture_decision, f
 		if err := optionalDecision(decision); err != nil {
 			return err
 		}
-		fillDecision(decision, f.Flow)
+		fillDecision(decision, f)
 		return nil
 	})
 }
@@ -220,7 +217,7 @@ func aperture_go_flow_cache_value(flow C.uint64_t, scope C.aperture_cache_scope,
 			if err != nil {
 				return nil, err
 			}
-			return flowCache{f.Flow}, nil
+			return flowCache{f}, nil
 		})
 	})
 }
@@ -247,7 +244,7 @@ func aperture_go_flow_close(flow C.uint64_t, failure *C.aperture_error) C.apertu
 		if closed == nil {
 			return flows.refuse(flow)
 		}
-		closed.session.finishAlone(closed.Flow, closed.BeginAbandoned)
+		sessionOf(closed).finishAlone(closed, closed.BeginAbandoned)
 		return nil
 	})
 }

@@ -26,12 +26,6 @@ type session struct {
 	work   sync.WaitGroup
 }
 
-// openFlow is what stands behind a flow's handle.
-type openFlow struct {
-	*core.Flow
-	session *session
-}
-
 // openAnswer is what stands behind the handle of an answer of the cache.
 type openAnswer struct {
 	*core.CacheAnswer
@@ -44,10 +38,8 @@ type pendingCall struct {
 	session *session
 }
 
-// open gives a flow a handle.
-func (s *session) open(flow *core.Flow) (uint64, error) {
-	return flows.Open(&openFlow{flow, s})
-}
+// sessionOf returns the session of a flow's client.
+func sessionOf(flow *core.Flow) *session { return flow.Client().Owner().(*session) }
 
 // takeBack ends a flow that no caller will ever see, and closes its handle if it has one, without keeping its caller
 // waiting.
@@ -224,7 +216,7 @@ func (s *session) release() {
 		answers.Close(left.Answer)
 		if left.Kind == abi.CompletionStartFlow {
 			if flow := flows.Close(left.Flow); flow != nil {
-				s.takeBack(0, flow.Flow)
+				s.takeBack(0, flow)
 			}
 		}
 	}

@@ -31,9 +31,10 @@ func queued(t testing.TB, maxPending uint64) (*session, *core.Flow) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "policies.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(oneAtATime), 0o600))
-	client, err := core.NewClient(core.Options{Address: "local:" + path})
+	s := &session{queue: completion.NewQueue(), maxPending: maxPending}
+	var err error
+	s.client, err = core.NewClient(core.Options{Address: "local:" + path, Owner: s})
 	require.NoError(t, err)
-	s := &session{client: client, queue: completion.NewQueue(), maxPending: maxPending}
 	first, number, err := s.begin(prepare(t, s), 0)
 	require.NoError(t, err)
 	require.Zero(t, number)
@@ -51,7 +52,7 @@ func queued(t testing.TB, maxPending uint64) (*session, *core.Flow) {
 
 func prepare(t testing.TB, s *session) core.PreparedFlow {
 	t.Helper()
-	prepared, err := s.client.PrepareFlow("checkout", core.FlowParams{CheckTimeout: time.Hour})
+	prepared, err := s.client.PrepareFlow("checkout", &core.FlowParams{CheckTimeout: time.Hour})
 	require.NoError(t, err)
 	return prepared
 }
@@ -101,7 +102,7 @@ func endOf(t testing.TB, done completion.Completion) *core.Flow {
 	require.NotNil(t, flow)
 	_, err := flow.End(t.Context())
 	require.NoError(t, err)
-	return flow.Flow
+	return flow
 }
 
 // balanced asserts that every flow was counted once and ended once.

@@ -52,8 +52,8 @@ func leave(thread uint64) {
 	}
 	// A flow may also be left by a client that is closed.
 	for number, flow := range flows.All() {
-		if flow.session.thread == thread && flows.Close(number) != nil {
-			left[flow.session] = append(left[flow.session], flow.Flow)
+		if s := sessionOf(flow); s.thread == thread && flows.Close(number) != nil {
+			left[s] = append(left[s], flow)
 		}
 	}
 	for number, answer := range answers.All() {

@@ -38,6 +38,7 @@ type Client struct {
 	telemetry      *telemetry    // nil when no spans are exported
 	flowEndTimeout time.Duration
 	logger         *slog.Logger
+	owner          any
 	quiet          [UnreachableReasons]logLimit
 
 	closed atomic.Bool
@@ -78,6 +79,7 @@ func newClient(decider check.Decider, options *Options) *Client {
 		immediate:      decider.Immediate(),
 		flowEndTimeout: options.FlowEndTimeout,
 		logger:         options.Logger,
+		owner:          options.Owner,
 		done:           make(chan struct{}),
 	}
 	c.starter, _ = decider.(check.Starter)
@@ -112,19 +114,11 @@ type FlowParams struct {
 // The error is an *ArgumentError or ErrClosed. Everything else that can go wrong is in the flow: its Decision is
 // Unreachable.
 func (c *Client) StartFlow(ctx context.Context, controlPoint string, params FlowParams) (*Flow, error) {
-	prepared, err := c.PrepareFlow(controlPoint, params)
+	prepared, err := c.PrepareFlow(controlPoint, &params)
 	if err != nil {
 		return nil, err
 	}
 	return prepared.Start(ctx), nil
-}
-
-// UnreachableFlow returns a flow without a decision, and counts it, for a caller that could not even ask. err may
-// be nil.
-func (c *Client) UnreachableFlow(controlPoint string, rampMode bool, reason check.UnreachableReason, err error) *Flow {
-	flow := &Flow{client: c, request: check.Request{ControlPoint: controlPoint, RampMode: rampMode}}
-	c.failOpen(flow, &check.UnreachableError{Reason: reason, Err: err})
-	return flow
 }
 
 // failOpen makes a flow one without a decision.
@@ -136,6 +130,9 @@ func (c *Client) failOpen(flow *Flow, unreachable *check.UnreachableError) {
 	c.counts.unreachable[unreachable.Reason].Add(1)
 	c.logUnreachable("a flow has no decision", flow.request.ControlPoint, unreachable)
 }
+
+// Owner returns Options.Owner.
+func (c *Client) Owner() any { return c.owner }
 
 // Immediate says whether End, WaitReady and the cache calls never wait for anything, so that an event loop may call them.
 // It says nothing about StartFlow.

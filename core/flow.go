@@ -81,6 +81,9 @@ const (
 	stateDone                  // End has an outcome
 )
 
+// Client returns the client that started the flow.
+func (f *Flow) Client() *Client { return f.client }
+
 // Decision returns how the flow was decided.
 func (f *Flow) Decision() Decision {
 	switch {
@@ -226,7 +229,7 @@ func (f *Flow) BeginEnd() (EndingFlow, error) {
 			guard.Go(c.logger, "core.flow.give_back", finish, func(any) { finish() }, nil)
 		}
 	}()
-	c.counts.ended.Add(1)
+	c.counts.flows.of(f).ended.Add(1)
 	guard.Point("core.flow.end")
 	if f.traced != nil && f.unreachable == nil {
 		// Before FlowEnd, whose duration is not the work's, and whose failure must not lose the span.

@@ -264,17 +264,17 @@ func TestEndWithAContextThatHasEnded(t *testing.T) {
 func TestUnreachableFlowIsCountedByReason(t *testing.T) {
 	client := clientOf(t, &fakeDecider{}, Options{})
 	cause := errors.New("4096 calls are waiting")
-	flow := client.UnreachableFlow("checkout", false, check.UnreachableOverloaded, cause)
+	flow := refused(t, client, false, check.UnreachableOverloaded, cause)
 	assert.Equal(t, Unreachable, flow.Decision())
 	assert.Equal(t, check.UnreachableOverloaded, flow.UnreachableReason())
 	assert.ErrorIs(t, flow.Err(), cause)
 	assert.True(t, flow.ShouldRun())
-	assert.False(t, client.UnreachableFlow("checkout", true, check.UnreachableOverloaded, nil).ShouldRun())
+	assert.False(t, refused(t, client, true, check.UnreachableOverloaded, nil).ShouldRun())
 	_, err := flow.End(t.Context())
 	assert.NoError(t, err)
 
 	for _, unknown := range []check.UnreachableReason{check.UnreachableNone, -1, 99} {
-		flow := client.UnreachableFlow("checkout", false, unknown, cause)
+		flow := refused(t, client, false, unknown, cause)
 		assert.Equal(t, check.UnreachableAgentError, flow.UnreachableReason())
 		assert.ErrorIs(t, flow.Err(), cause)
 	}
@@ -297,4 +297,11 @@ func TestErrorThatIsNoUnreachableErrorIsTheAgents(t *testing.T) {
 
 func TestDecisionNames(t *testing.T) {
 	assert.Equal(t, "accepted rejected unreachable unknown", Accepted.String()+" "+Rejected.String()+" "+Unreachable.String()+" "+Decision(9).String())
+}
+
+func refused(t *testing.T, client *Client, rampMode bool, reason check.UnreachableReason, cause error) *Flow {
+	t.Helper()
+	prepared, err := client.PrepareFlow("checkout", &FlowParams{RampMode: rampMode})
+	require.NoError(t, err)
+	return prepared.Refuse(reason, cause)
 }

@@ -135,6 +135,8 @@ type Options struct {
 	WrapConn func(net.Conn) net.Conn
 	// Logger receives what an operator should know. Without one nothing is logged.
 	Logger *slog.Logger
+	// Owner is what Client.Owner returns, for a program that keeps something of its own for each client.
+	Owner any
 }
 
 // withDefaults returns the options with defaults in place of zeros and great values cut, or the first mistake.

@@ -14,9 +14,15 @@ type PreparedFlow struct {
 }
 
 // PrepareFlow checks the arguments of StartFlow. Its error is an *ArgumentError or ErrClosed.
-func (c *Client) PrepareFlow(controlPoint string, params FlowParams) (PreparedFlow, error) {
-	flow := &Flow{client: c}
-	sanitised, err := fillRequest(flow, controlPoint, &params)
+func (c *Client) PrepareFlow(controlPoint string, params *FlowParams) (PreparedFlow, error) {
+	return c.PrepareFlowIn(new(Flow), controlPoint, params)
+}
+
+// PrepareFlowIn is PrepareFlow for a flow that is part of something larger. The flow must be the zero value, and is not to
+// be copied.
+func (c *Client) PrepareFlowIn(flow *Flow, controlPoint string, params *FlowParams) (PreparedFlow, error) {
+	flow.client = c
+	sanitised, err := fillRequest(flow, controlPoint, params)
 	if err != nil {
 		return PreparedFlow{}, err
 	}
@@ -36,6 +42,13 @@ func (p PreparedFlow) Start(ctx context.Context) *Flow {
 	flow.answered(flow.client.decider.Check(ctx, &flow.request))
 	flow.count()
 	return flow
+}
+
+// Refuse makes the flow one without a decision, and counts it, for a caller that cannot even ask. It is called once, in
+// place of Start and Begin. err may be nil.
+func (p PreparedFlow) Refuse(reason check.UnreachableReason, err error) *Flow {
+	p.flow.client.failOpen(p.flow, &check.UnreachableError{Reason: reason, Err: err})
+	return p.flow
 }
 
 // asked notes that the decider is about to be asked. Nobody reads the time of a flow without a span.
@@ -65,8 +78,8 @@ func (f *Flow) count() {
 	case f.unreachable != nil:
 		c.failOpen(f, f.unreachable)
 	case f.answer.Rejected:
-		c.counts.rejected.Add(1)
+		c.counts.flows.of(f).rejected.Add(1)
 	default:
-		c.counts.accepted.Add(1)
+		c.counts.flows.of(f).accepted.Add(1)
 	}
 }

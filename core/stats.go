@@ -2,6 +2,7 @@ package core
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/libaperture/libaperture/core/check"
 )
@@ -37,35 +38,50 @@ type Stats struct {
 	SpansQueued uint64
 }
 
-// counter is a count of its own cache line, so that threads that count different things do not slow each other.
-type counter struct {
-	atomic.Uint64
-	_ [56]byte
+// flowCounts are what every flow counts in. Each thread counts in a stripe of its own, as far as that can be known, since
+// threads that add to the same memory slow each other down.
+type flowCounts struct {
+	_       [64]byte // what is before it is read by every flow
+	stripes [16]flowStripe
 }
 
-// counters are the flow counts of a client.
+type flowStripe struct {
+	accepted, rejected, ended atomic.Uint64
+	_                         [40]byte
+}
+
+// pageBits is the size of the pages from which Go makes small objects. Each of its processors has one of its own.
+const pageBits = 13
+
+// of returns the stripe to count a flow in, which is the same as long as the flow lives.
+func (counts *flowCounts) of(flow *Flow) *flowStripe {
+	return &counts.stripes[uintptr(unsafe.Pointer(flow))>>pageBits%uintptr(len(counts.stripes))]
+}
+
+// counters are the counts of a client.
 type counters struct {
-	_                         [64]byte // the client's fields, which every flow reads, are before it
-	accepted, rejected, ended counter
-	endsFailed, sanitised     atomic.Uint64
-	neverEnded                atomic.Uint64
-	cacheCalls                atomic.Uint64
-	cacheCallsFailed          atomic.Uint64
-	unreachable               [UnreachableReasons]atomic.Uint64
+	flows                 flowCounts
+	endsFailed, sanitised atomic.Uint64
+	neverEnded            atomic.Uint64
+	cacheCalls            atomic.Uint64
+	cacheCallsFailed      atomic.Uint64
+	unreachable           [UnreachableReasons]atomic.Uint64
 }
 
 // Stats returns the counts so far. Each is exact; together they are not of one instant.
 func (c *Client) Stats() Stats {
 	stats := Stats{
-		FlowsAccepted:  c.counts.accepted.Load(),
-		FlowsRejected:  c.counts.rejected.Load(),
-		FlowsEnded:     c.counts.ended.Load(),
-		FlowEndsFailed: c.counts.endsFailed.Load(),
-		FlowsSanitised: c.counts.sanitised.Load(),
-
 		FlowsNeverEnded:  c.counts.neverEnded.Load(),
+		FlowEndsFailed:   c.counts.endsFailed.Load(),
+		FlowsSanitised:   c.counts.sanitised.Load(),
 		CacheCalls:       c.counts.cacheCalls.Load(),
 		CacheCallsFailed: c.counts.cacheCallsFailed.Load(),
+	}
+	for i := range c.counts.flows.stripes {
+		stripe := &c.counts.flows.stripes[i]
+		stats.FlowsAccepted += stripe.accepted.Load()
+		stats.FlowsRejected += stripe.rejected.Load()
+		stats.FlowsEnded += stripe.ended.Load()
 	}
 	for reason := range c.counts.unreachable {
 		stats.UnreachableByReason[reason] = c.counts.unreachable[reason].Load()

@@ -18,7 +18,7 @@ import (
 // begin begins a flow that waits.
 func begin(t testing.TB, client *Client) *WaitingFlow {
 	t.Helper()
-	prepared, err := client.PrepareFlow("checkout", FlowParams{})
+	prepared, err := client.PrepareFlow("checkout", &FlowParams{})
 	require.NoError(t, err)
 	flow, waiting := prepared.Begin()
 	require.Nil(t, flow)
@@ -33,7 +33,7 @@ func TestOnlyAStarterLetsFlowsBegin(t *testing.T) {
 
 func TestFlowThatIsDecidedAtOnceNeedNotWait(t *testing.T) {
 	client := clientOf(t, &fakestarter.Starter{}, Options{})
-	prepared, err := client.PrepareFlow(fakestarter.Now, FlowParams{})
+	prepared, err := client.PrepareFlow(fakestarter.Now, &FlowParams{})
 	require.NoError(t, err)
 	flow, waiting := prepared.Begin()
 	require.Nil(t, waiting)

@@ -228,7 +228,8 @@ var operations = map[string]func(d *driver, step words, answer *words) error{
 	},
 	"begin_flow": func(d *driver, step words, _ *words) error {
 		ctx, cancel := context.WithCancel(context.Background())
-		prepared, err := d.client(step).PrepareFlow(step.text("control_point"), params(step))
+		asked := params(step)
+		prepared, err := d.client(step).PrepareFlow(step.text("control_point"), &asked)
 		if err != nil {
 			cancel()
 			return err
