@@ -80,27 +80,29 @@ func flowRequest(in *C.aperture_flow_params, params *core.FlowParams, memory *fl
 	if total > core.MaxRequestBytes {
 		return "", invalidArgument("params.labels: labels and control point have more than %d bytes, the limit of one request", core.MaxRequestBytes)
 	}
-	list, copied := check.Labels(memory.labels[:]), memory.text[:0]
+	list, texts := memory.labels[:], memory.text[:]
 	if len(labels) > len(list) {
-		list = make(check.Labels, len(labels))
+		list = make([]check.Label, len(labels))
 	}
-	if total > cap(copied) {
-		copied = make([]byte, 0, total)
+	if total > len(texts) {
+		texts = make([]byte, total)
 	}
-	take := func(in C.aperture_text) string {
-		if in.length == 0 {
-			return ""
-		}
-		start := len(copied)
-		copied = append(copied, unsafe.Slice((*byte)(unsafe.Pointer(in.data)), int(in.length))...)
-		return unsafe.String(&copied[start], int(in.length))
-	}
-	controlPoint = take(in.control_point)
+	controlPoint, texts = copyText(texts, in.control_point)
 	for i := range labels {
-		list[i] = check.Label{Key: take(labels[i].key), Value: take(labels[i].value)}
+		list[i].Key, texts = copyText(texts, labels[i].key)
+		list[i].Value, texts = copyText(texts, labels[i].value)
 	}
 	params.LabelList = list[:len(labels)]
 	return controlPoint, nil
+}
+
+// copyText returns a copy of a text in memory that has room for it, and the rest of the memory.
+func copyText(memory []byte, in C.aperture_text) (string, []byte) {
+	if in.length == 0 {
+		return "", memory
+	}
+	length := copy(memory, unsafe.Slice((*byte)(unsafe.Pointer(in.data)), int(in.length)))
+	return unsafe.String(&memory[0], length), memory[length:]
 }
 
 // attributeOf reads an attribute.

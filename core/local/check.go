@@ -76,6 +76,7 @@ func (engine *Engine) begin(request *check.Request, budget time.Duration, decide
 		engine:  engine,
 		request: request,
 		start:   now,
+		end:     now,
 	}
 	decision.limiters = decision.inline[:0]
 	route := engine.policies.Load().routes[request.ControlPoint]
@@ -102,7 +103,6 @@ func (engine *Engine) begin(request *check.Request, budget time.Duration, decide
 			engine.lookUp(decision, request.CacheLookup)
 		}
 	}
-	decision.end = engine.now()
 	return decision.answer(), nil, nil
 }
 
