@@ -1,12 +1,15 @@
 // Inprocess measures a flow that is decided in the process, beside what a service would write without this library.
 //
-//	inprocess flow ADDRESS KEYS THREADS
-//	inprocess limiter - KEYS THREADS
+//	inprocess flow ADDRESS KEYS THREADS HEAP
+//	inprocess limiter - KEYS THREADS HEAP
 //
 // "flow" is StartFlow and End of a client that limits flows by the label user_id, and "limiter" is a look-up in a sync.Map
 // and Allow of a rate.Limiter. Each thread has so many keys of its own. For each line of its standard input, a number of
 // seconds, it runs as long and prints nanoseconds per flow: the CPU time of a thread, a tab, and the time that passed,
 // divided by the flows of all threads.
+//
+// The process keeps HEAP MiB beside what it measures, as a service keeps its own data. With nothing, Go collects garbage
+// each time that 4 MiB were allocated, every few milliseconds, and that is what two threads share.
 package main
 
 import (
@@ -47,8 +50,8 @@ func main() {
 }
 
 func run(arguments []string) error {
-	if len(arguments) != 4 {
-		return errors.New("usage: inprocess flow|limiter ADDRESS KEYS THREADS")
+	if len(arguments) != 5 {
+		return errors.New("usage: inprocess flow|limiter ADDRESS KEYS THREADS HEAP")
 	}
 	keys, err := strconv.Atoi(arguments[2])
 	if err != nil || keys < 1 {
@@ -58,6 +61,12 @@ func run(arguments []string) error {
 	if err != nil || threads < 1 {
 		return fmt.Errorf("THREADS %q must be at least 1", arguments[3])
 	}
+	mebibytes, err := strconv.Atoi(arguments[4])
+	if err != nil || mebibytes < 0 {
+		return fmt.Errorf("HEAP %q must be at least 0", arguments[4])
+	}
+	heap := make([]byte, mebibytes<<20)
+	defer runtime.KeepAlive(heap)
 	var pass func(key string) error
 	switch arguments[0] {
 	case "flow":
