@@ -6,8 +6,12 @@ import (
 )
 
 // Shard is a part of a table. Whoever has one from a Label or from Table.Shards holds its lock.
+//
+// What every flow writes comes first, so that a flow on another core waits for one cache line.
 type Shard[State, Common any] struct {
 	mu sync.Mutex
+	// Common is what the labels of the shard have in common. It begins as the zero value.
+	Common Common
 	// chains has the first entry of each chain of entries whose keys have the same last bits. Its length is a power
 	// of two.
 	chains  []int32
@@ -18,9 +22,6 @@ type Shard[State, Common any] struct {
 	// The entries in use in the order of their use, to the second.
 	newest, oldest   int32
 	evicted, expired uint64
-
-	// Common is what the labels of the shard have in common. It begins as the zero value.
-	Common Common
 	// Shards that share a cache line would slow each other down.
 	_ [64]byte
 }
