@@ -2,6 +2,7 @@ package local
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -31,6 +32,8 @@ type flowDecision struct {
 	deniedStatus checkv1.StatusCode
 	reason       check.RejectReason
 	rejected     bool
+
+	message atomic.Pointer[checkv1.CheckResponse]
 
 	limiters []limiterDecision
 	// inline holds the decisions of most flows, so that they need no memory of their own.
@@ -135,8 +138,15 @@ func (decision *flowDecision) inFlight() []*checkv1.InflightRequestRef {
 	return references
 }
 
-// CheckResponse makes the decision's message, a new one with each call.
+// CheckResponse returns the decision's message, which is made when it is asked for first.
 func (decision *flowDecision) CheckResponse() *checkv1.CheckResponse {
+	if decision.message.Load() == nil {
+		decision.message.CompareAndSwap(nil, decision.makeMessage())
+	}
+	return decision.message.Load()
+}
+
+func (decision *flowDecision) makeMessage() *checkv1.CheckResponse {
 	labels := decision.request.Labels.Map()
 	keys := make([]string, 0, len(labels))
 	for key := range labels {

@@ -592,3 +592,11 @@ func TestSweeperGoesOnAfterAPanic(t *testing.T) {
 		assert.LessOrEqual(t, panics, 20, "it spins")
 	})
 }
+
+// A caller that asks twice, for example because its buffer was too small at first, gets the same text twice.
+func TestDecisionHasOneMessage(t *testing.T) {
+	engine := open(t, limiter{name: "policy"})
+	answer, err := engine.Check(t.Context(), &check.Request{ControlPoint: "checkout", Timeout: time.Second})
+	require.NoError(t, err)
+	assert.Same(t, answer.Response.CheckResponse(), answer.Response.CheckResponse())
+}
