@@ -6,8 +6,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/libaperture/libaperture/tests/host"
@@ -61,7 +64,7 @@ func (r *runner) runInProcess(t *testing.T, c *suiteCase, _ bool) []string {
 	return r.runSteps(c, "local:"+c.policyFile(t), nil)
 }
 
-// runOnServer runs a case with an aperture-local of its own.
+// runOnServer runs a case with an aperture-local of its own, which must end with 0 when it is told to.
 func (r *runner) runOnServer(t *testing.T, c *suiteCase, _ bool) []string {
 	server := exec.Command(host.FromRoot("build", "aperture-local"), "--listen", "127.0.0.1:0", "--metrics", "off", c.policyFile(t))
 	server.Stderr = os.Stderr
@@ -69,8 +72,10 @@ func (r *runner) runOnServer(t *testing.T, c *suiteCase, _ bool) []string {
 	require.NoError(t, err)
 	require.NoError(t, server.Start())
 	defer func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
+		_ = server.Process.Signal(syscall.SIGTERM) // it is gone otherwise
+		timer := time.AfterFunc(patience, func() { _ = server.Process.Kill() })
+		defer timer.Stop()
+		assert.NoError(t, server.Wait(), "how aperture-local ends")
 	}()
 	lines := bufio.NewScanner(output)
 	require.True(t, lines.Scan(), "aperture-local does not start")
