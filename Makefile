@@ -84,9 +84,9 @@ $(BUILD)/examples/checkout: examples/c/checkout.c include/aperture.h $(LIBRARY)
 $(BUILD)/conformance/driver-go: $(GO_SOURCES)
 	$(GO_BUILD) -o $@ ./tests/conformance/drivers/go
 
-$(BUILD)/conformance/driver-c: tests/conformance/drivers/driver.c include/aperture.h $(LIBRARY)
+$(BUILD)/conformance/driver-c: $(wildcard tests/conformance/drivers/c/*.[ch]) include/aperture.h $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(C_FLAGS) -O1 -g $< -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
+	$(CC) -std=c11 $(C_FLAGS) -O1 -g $(filter %.c,$^) -o $@ $(C_LINK) -Wl,-rpath,'$$ORIGIN/..'
 
 BINARIES := $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/fakeagent $(BUILD)/testcert
 

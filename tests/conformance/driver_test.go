@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,22 +147,23 @@ func (p *process) stop() error {
 // A line is words with spaces between them: name=value, both with %XX in place of bytes that are not harmless. The first
 // word of a step is its operation.
 
-// writeStep returns the line of a step. An object as an argument becomes one word for each member, name.member=value, and
-// a list one word for each element, name=value.
+// writeStep returns the line of a step. What is between the name and the value of an argument says what it is: name=text,
+// name:=number or flag; name.member= for each member of an object, name[]= for each element of a list.
 func writeStep(operation string, arguments map[string]any) (string, error) {
 	words := []string{operation}
 	for _, name := range slices.Sorted(maps.Keys(arguments)) {
-		for _, one := range flatten(name, arguments[name]) {
-			word, err := writeWord(one.name, one.value)
+		for _, one := range flatten(escape(name), arguments[name]) {
+			text, err := valueText(one.value)
 			if err != nil {
-				return "", err
+				return "", fmt.Errorf("%s: %w", one.name, err)
 			}
-			words = append(words, word)
+			words = append(words, one.name+"="+escape(text))
 		}
 	}
 	return strings.Join(words, " "), nil
 }
 
+// word is one word of a step: what stands before its "=", and what the rest means.
 type word struct {
 	name  string
 	value any
@@ -171,31 +173,37 @@ func flatten(name string, argument any) (words []word) {
 	switch argument := argument.(type) {
 	case map[string]any:
 		if _, _, ok := special(argument); ok {
-			return []word{{name, argument}}
+			return []word{wordOf(name, argument)}
 		}
 		for _, member := range slices.Sorted(maps.Keys(argument)) {
-			words = append(words, word{name + "." + member, argument[member]})
+			words = append(words, wordOf(name+"."+escape(member), argument[member]))
 		}
 		return words
 	case []any:
 		for _, element := range argument {
-			words = append(words, word{name, element})
+			words = append(words, wordOf(name+"[]", element))
 		}
 		return words
 	default:
-		return []word{{name, argument}}
+		return []word{wordOf(name, argument)}
 	}
 }
 
-// writeWord returns one word. A value may be {"$bytes": "%FF"}, the bytes that a text stands for, or {"$repeat": ["x", 3]}.
-func writeWord(name string, value any) (string, error) {
-	text, err := valueText(value)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
+// wordOf returns the word of one value. {"$number": "NaN"} is a number that JSON has not.
+func wordOf(name string, value any) word {
+	switch value := value.(type) {
+	case map[string]any:
+		if kind, number, _ := special(value); kind == "$number" {
+			return word{name + ":", number}
+		}
+	case bool, int, json.Number:
+		return word{name + ":", value}
 	}
-	return escape(name) + "=" + escape(text), nil
+	return word{name, value}
 }
 
+// valueText returns the bytes of a value. It may be {"$bytes": "%FF"}, the bytes that a text stands for, or {"$repeat":
+// ["x", 3]}.
 func valueText(value any) (string, error) {
 	object, ok := value.(map[string]any)
 	if !ok {
@@ -240,14 +248,19 @@ func TestLines(t *testing.T) {
 	line, err := writeStep("start_flow", map[string]any{
 		"flow":   0,
 		"labels": map[string]any{"user id": "ä b", "raw": map[string]any{"$bytes": "%FF%00="}},
-		"key":    []any{"one", "two"},
+		"keys":   []any{"one", "two"},
+		"number": map[string]any{"$number": "NaN"},
+		"ramp":   true,
+		"text":   "true",
 		"value":  map[string]any{"$bytes": "%FE"},
 	})
 	require.NoError(t, err)
-	require.Equal(t, "start_flow flow=0 key=one key=two labels.raw=%FF%00%3D labels.user%20id=%C3%A4%20b value=%FE", line)
+	require.Equal(t, "start_flow flow:=0 keys[]=one keys[]=two labels.raw=%FF%00%3D labels.user%20id=%C3%A4%20b number:=NaN ramp:=true text=true value=%FE", line)
 
-	_, err = writeStep("start_flow", map[string]any{"labels": map[string]any{"a": map[string]any{"b": "c"}}})
-	require.ErrorContains(t, err, "labels.a")
+	for _, value := range []any{map[string]any{"b": "c"}, map[string]any{"$nonsense": "c"}} {
+		_, err = writeStep("start_flow", map[string]any{"labels": map[string]any{"a": value}})
+		require.ErrorContains(t, err, "labels.a")
+	}
 
 	answer, err := parseAnswer("decision=accepted value=%FF%20= empty=")
 	require.NoError(t, err)
