@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/libaperture/libaperture/core/local"
 )
 
 const (
@@ -33,6 +35,9 @@ type config struct {
 	apiKeyFile      string // empty when calls need no key
 	agentGroup      string
 	allowRemote     bool
+
+	maxLabels, maxWaiting int   // 0 for the engine's defaults
+	cacheBytes            int64 // 0 for the engine's default
 }
 
 // flagSet returns the flags, which write into the config.
@@ -47,7 +52,62 @@ func flagSet(c *config) *flag.FlagSet {
 	flags.StringVar(&c.agentGroup, "agent-group", "", "`name` of the group whose selectors count; by default those of every group do")
 	flags.StringVar(&c.apiKeyFile, "require-api-key-file", "", "`file` with the API key that clients must send")
 	flags.BoolVar(&c.allowRemote, "allow-remote", false, "let --listen and --metrics be addresses that other machines reach")
+	flags.Func("max-labels", fmt.Sprintf("`number` of label values that each component keeps state for, from 1 to %d; one more takes the place of the one that was not used for longest (default %d)",
+		local.MostLabels, local.DefaultMaxLabels), setNumber(&c.maxLabels, local.MostLabels))
+	flags.Func("max-waiting", fmt.Sprintf("`number` of flows that may wait in each scheduler, from 1 to %d; one more is rejected (default %d)",
+		local.MostWaiting, local.DefaultMaxWaiting), setNumber(&c.maxWaiting, local.MostWaiting))
+	flags.Func("cache-bytes", fmt.Sprintf("`size` of the memory that the caches take together, in bytes or with KiB, MiB or GiB, from %s to %s; when they are full, the entry that was not used for longest goes (default %s)",
+		formatSize(local.LeastCacheBytes), formatSize(local.MostCacheBytes), formatSize(local.DefaultCacheBytes)), setSize(&c.cacheBytes))
 	return flags
+}
+
+// setNumber returns what sets a number from 1 to most.
+func setNumber(to *int, most int) func(string) error {
+	return func(text string) error {
+		number, err := strconv.Atoi(text)
+		if err != nil || number < 1 || number > most {
+			return fmt.Errorf("expected a number from 1 to %d", most)
+		}
+		*to = number
+		return nil
+	}
+}
+
+// sizeUnits are what the number of a size may be followed by, the greatest first.
+var sizeUnits = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}}
+
+// setSize returns what sets the size of the caches.
+func setSize(to *int64) func(string) error {
+	return func(text string) error {
+		unit := int64(1)
+		for _, known := range sizeUnits {
+			if number, ok := strings.CutSuffix(text, known.name); ok {
+				text, unit = number, known.bytes
+				break
+			}
+		}
+		parsed, err := strconv.ParseUint(text, 10, 63)
+		number := int64(parsed)
+		if err != nil || number > local.MostCacheBytes/unit || number*unit < local.LeastCacheBytes {
+			return fmt.Errorf("expected a number of bytes, KiB, MiB or GiB from %s to %s, such as 256MiB",
+				formatSize(local.LeastCacheBytes), formatSize(local.MostCacheBytes))
+		}
+		*to = number * unit
+		return nil
+	}
+}
+
+// formatSize returns a size in the greatest unit of which it is a multiple.
+func formatSize(bytes int64) string {
+	for _, unit := range sizeUnits {
+		if bytes%unit.bytes == 0 {
+			return strconv.FormatInt(bytes/unit.bytes, 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(bytes, 10)
 }
 
 // usage explains the command line.

@@ -68,7 +68,14 @@ func start(config *config, logger *slog.Logger) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = local.Open(config.policies, local.Options{AgentGroup: config.agentGroup, Remote: true, Logger: logger}); err != nil {
+	if s.engine, err = local.Open(config.policies, local.Options{
+		AgentGroup: config.agentGroup,
+		MaxLabels:  config.maxLabels,
+		MaxWaiting: config.maxWaiting,
+		CacheBytes: config.cacheBytes,
+		Remote:     true,
+		Logger:     logger,
+	}); err != nil {
 		return nil, err
 	}
 	s.logWarnings()

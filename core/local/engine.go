@@ -30,14 +30,25 @@ import (
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
 
-// DefaultMaxLabels is how many label values a component keeps state for, unless Options say otherwise.
-const DefaultMaxLabels = 1_000_000
+// The defaults and limits of Options.
+const (
+	// DefaultMaxLabels is how many label values a component keeps state for, unless Options say otherwise.
+	DefaultMaxLabels = 1_000_000
+	// MostLabels is the greatest MaxLabels.
+	MostLabels = 1 << 30
 
-// MostLabels is the most that Options may ask for.
-const MostLabels = 1 << 30
+	// DefaultMaxWaiting is how many flows may wait in a scheduler, unless Options say otherwise.
+	DefaultMaxWaiting = 100_000
+	// MostWaiting is the greatest MaxWaiting.
+	MostWaiting = 1 << 30
 
-// DefaultMaxWaiting is how many flows may wait in a scheduler, unless Options say otherwise.
-const DefaultMaxWaiting = 100_000
+	// DefaultCacheBytes is how much memory the caches take at most, unless Options say otherwise: 64 MiB.
+	DefaultCacheBytes = cache.DefaultMaxBytes
+	// LeastCacheBytes is the smallest CacheBytes, 1 MiB: in much less than that values that clients may store do not fit.
+	LeastCacheBytes = 1 << 20
+	// MostCacheBytes is the greatest CacheBytes, 1 TiB.
+	MostCacheBytes int64 = 1 << 40
+)
 
 // Options of an Engine.
 type Options struct {
@@ -53,7 +64,7 @@ type Options struct {
 	// beside them is rejected, which is counted.
 	MaxWaiting int
 	// CacheBytes is how much memory the result cache and the global cache take together at most, 0 for
-	// cache.DefaultMaxBytes. When they are full, the entry that was not used for longest goes; that is counted.
+	// DefaultCacheBytes. When they are full, the entry that was not used for longest goes; that is counted.
 	CacheBytes int64
 	// Remote says that a network lies between the engine and its callers: schedulers decide earlier than the deadline, by
 	// their decision_deadline_margin, so that the answer arrives in time.
@@ -105,10 +116,11 @@ func Open(paths []string, options Options) (*Engine, error) {
 	switch {
 	case options.MaxLabels < 0 || options.MaxLabels > MostLabels:
 		return nil, fmt.Errorf("MaxLabels is %d, expected a number from 1 to %d, or 0 for the default", options.MaxLabels, MostLabels)
-	case options.MaxWaiting < 0:
-		return nil, fmt.Errorf("MaxWaiting is %d, expected a positive number, or 0 for the default", options.MaxWaiting)
-	case options.CacheBytes < 0:
-		return nil, fmt.Errorf("CacheBytes is %d, expected a positive number of bytes, or 0 for the default", options.CacheBytes)
+	case options.MaxWaiting < 0 || options.MaxWaiting > MostWaiting:
+		return nil, fmt.Errorf("MaxWaiting is %d, expected a number from 1 to %d, or 0 for the default", options.MaxWaiting, MostWaiting)
+	case options.CacheBytes != 0 && options.CacheBytes < LeastCacheBytes || options.CacheBytes > MostCacheBytes:
+		return nil, fmt.Errorf("CacheBytes is %d, expected a number of bytes from %d to %d, or 0 for the default",
+			options.CacheBytes, LeastCacheBytes, MostCacheBytes)
 	}
 	loaded, warnings, err := load(paths)
 	if err != nil {

@@ -539,9 +539,20 @@ func TestClosedEngineRefuses(t *testing.T) {
 }
 
 func TestOpenRefusesBadOptionsAndFiles(t *testing.T) {
-	for _, labels := range []int{-1, MostLabels + 1} {
-		_, err := Open(nil, Options{MaxLabels: labels})
-		assert.ErrorContains(t, err, fmt.Sprintf("MaxLabels is %d, expected", labels))
+	for _, test := range []struct {
+		options Options
+		want    string
+	}{
+		{Options{MaxLabels: -1}, "MaxLabels is -1, expected a number from 1 to 1073741824, or 0 for the default"},
+		{Options{MaxLabels: MostLabels + 1}, "MaxLabels is 1073741825, expected"},
+		{Options{MaxWaiting: -1}, "MaxWaiting is -1, expected a number from 1 to 1073741824, or 0 for the default"},
+		{Options{MaxWaiting: MostWaiting + 1}, "MaxWaiting is 1073741825, expected"},
+		{Options{CacheBytes: -1}, "CacheBytes is -1, expected a number of bytes from 1048576 to 1099511627776, or 0 for the default"},
+		{Options{CacheBytes: LeastCacheBytes - 1}, "CacheBytes is 1048575, expected"},
+		{Options{CacheBytes: MostCacheBytes + 1}, "CacheBytes is 1099511627777, expected"},
+	} {
+		_, err := Open(nil, test.options)
+		assert.ErrorContains(t, err, test.want)
 	}
 	path := filepath.Join(t.TempDir(), "absent.yaml")
 	_, err := Open([]string{path}, Options{})

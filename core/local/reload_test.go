@@ -214,8 +214,6 @@ func TestOpenWithoutAnyPath(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, engine.Reload())
 	require.NoError(t, engine.Close())
-	_, err = Open(nil, Options{MaxWaiting: -1})
-	assert.EqualError(t, err, "MaxWaiting is -1, expected a positive number, or 0 for the default")
 }
 
 func TestOpenSeveralFiles(t *testing.T) {
