@@ -13,6 +13,8 @@ type engineCollector struct {
 	engine *local.Engine
 
 	noMatchingRamp, reloads                                      *prometheus.Desc
+	cacheLookups, cacheStored, cacheRefused, cacheForgotten      *prometheus.Desc
+	cacheEntries, cacheBytes                                     *prometheus.Desc
 	decisions, reverted, invalidTokens, labels, forgotten        *prometheus.Desc
 	capacity, looked, available                                  *prometheus.Desc
 	maxConcurrency, inFlightFlows, inFlightTokens, inFlightEnded *prometheus.Desc
@@ -33,6 +35,18 @@ func newEngineCollector(engine *local.Engine) *engineCollector {
 			"Flows rejected because they asked for a load ramp and none matched."),
 		reloads: describe("reloads_total",
 			"Readings of the policy files after the first, by outcome: done, or failed when the policies stayed as they were.", "outcome"),
+		cacheLookups: describe("cache_lookups_total",
+			"Keys that were looked up in the result cache or the global cache by outcome: hit or miss.", "outcome"),
+		cacheStored: describe("cache_stored_entries_total",
+			"Entries that were stored in the caches, also in place of others."),
+		cacheRefused: describe("cache_refused_keys_total",
+			"Keys that the caches answered with an error: there was none, or it or its value was too large."),
+		cacheForgotten: describe("cache_forgotten_entries_total",
+			"Entries that the caches gave up by cause: evicted because the caches were full, or expired because their time was over.", "cause"),
+		cacheEntries: describe("cache_entries",
+			"Entries in the caches now."),
+		cacheBytes: describe("cache_bytes",
+			"Memory that the caches take now, of what --cache-bytes lets them."),
 		decisions: ofComponent("decisions_total",
 			"Decisions of a component by outcome: accepted, rejected, or unlimited when nothing was asked for.", "outcome"),
 		reverted: ofComponent("reverted_decisions_total",
@@ -71,8 +85,9 @@ func newEngineCollector(engine *local.Engine) *engineCollector {
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, description := range []*prometheus.Desc{
-		c.noMatchingRamp, c.reloads, c.decisions, c.reverted, c.invalidTokens, c.labels, c.forgotten, c.capacity, c.looked,
-		c.available, c.maxConcurrency, c.inFlightFlows, c.inFlightTokens, c.inFlightEnded, c.waiting, c.unadmitted, c.waits,
+		c.noMatchingRamp, c.reloads, c.cacheLookups, c.cacheStored, c.cacheRefused, c.cacheForgotten, c.cacheEntries,
+		c.cacheBytes, c.decisions, c.reverted, c.invalidTokens, c.labels, c.forgotten, c.capacity, c.looked, c.available,
+		c.maxConcurrency, c.inFlightFlows, c.inFlightTokens, c.inFlightEnded, c.waiting, c.unadmitted, c.waits,
 		c.acceptPercentage,
 	} {
 		descriptions <- description
@@ -91,6 +106,15 @@ func (c *engineCollector) Collect(series chan<- prometheus.Metric) {
 	counter(c.noMatchingRamp, snapshot.NoMatchingRamp)
 	counter(c.reloads, snapshot.Reloads, "done")
 	counter(c.reloads, snapshot.ReloadsFailed, "failed")
+	cache := &snapshot.Cache
+	counter(c.cacheLookups, cache.Hits, "hit")
+	counter(c.cacheLookups, cache.Misses, "miss")
+	counter(c.cacheStored, cache.Stored)
+	counter(c.cacheRefused, cache.Refused)
+	counter(c.cacheForgotten, cache.Evicted, "evicted")
+	counter(c.cacheForgotten, cache.Expired, "expired")
+	gauge(c.cacheEntries, float64(cache.Entries))
+	gauge(c.cacheBytes, float64(cache.Bytes))
 	for _, one := range snapshot.Components {
 		policy, component := one.Policy, one.Component
 		counter(c.decisions, one.Accepted, policy, component, "accepted")

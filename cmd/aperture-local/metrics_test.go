@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/libaperture/libaperture/core/wire/checkv1"
 )
@@ -108,6 +112,55 @@ func TestMetricsOfEveryKindOfComponent(t *testing.T) {
 		`aperture_local_accept_percentage{component="root.10.1",policy="ramp"}`:                    "100",
 	} {
 		assert.Equal(t, want, series[name], name)
+	}
+}
+
+func TestMetricsOfTheCaches(t *testing.T) {
+	s := startServer(t, "--metrics", "127.0.0.1:0", "--cache-bytes", "1MiB")
+	for name, want := range map[string]string{
+		`aperture_local_cache_lookups_total{outcome="hit"}`:             "0",
+		`aperture_local_cache_forgotten_entries_total{cause="evicted"}`: "0",
+		`aperture_local_cache_entries`:                                  "0",
+		`aperture_local_cache_bytes`:                                    "0",
+	} {
+		assert.Equal(t, want, scrape(t, s)[name], name)
+	}
+
+	client := checkv1.NewFlowControlServiceClient(dial(t, s, nil))
+	value := bytes.Repeat([]byte("v"), 400<<10)
+	store := func(key string, entry *checkv1.CacheEntry) {
+		_, err := client.CacheUpsert(patient(t), &checkv1.CacheUpsertRequest{
+			ControlPoint: "search", GlobalCacheEntries: map[string]*checkv1.CacheEntry{key: entry},
+		})
+		require.NoError(t, err)
+	}
+	store("gone", &checkv1.CacheEntry{Ttl: durationpb.New(time.Microsecond)}) // expired at once
+	store("1", &checkv1.CacheEntry{Value: value})
+	store("2", &checkv1.CacheEntry{Value: value})
+	store("3", &checkv1.CacheEntry{Value: value}) // in the place of the first
+	store(strings.Repeat("k", 300), &checkv1.CacheEntry{})
+	_, err := client.CacheLookup(patient(t), &checkv1.CacheLookupRequest{
+		ControlPoint: "search", ResultCacheKey: "a-key-of-a-client", GlobalCacheKeys: []string{"1", "2", "3", "gone"},
+	})
+	require.NoError(t, err)
+
+	series := scrape(t, s)
+	for name, want := range map[string]string{
+		`aperture_local_cache_lookups_total{outcome="hit"}`:             "2",
+		`aperture_local_cache_lookups_total{outcome="miss"}`:            "3",
+		`aperture_local_cache_stored_entries_total`:                     "4",
+		`aperture_local_cache_refused_keys_total`:                       "1",
+		`aperture_local_cache_forgotten_entries_total{cause="evicted"}`: "1",
+		`aperture_local_cache_forgotten_entries_total{cause="expired"}`: "1",
+		`aperture_local_cache_entries`:                                  "2",
+	} {
+		assert.Equal(t, want, series[name], name)
+	}
+	held, err := strconv.ParseFloat(series["aperture_local_cache_bytes"], 64)
+	require.NoError(t, err)
+	assert.InDelta(t, 900<<10, held, 100<<10)
+	for name := range series {
+		assert.NotContains(t, name, "a-key-of-a-client")
 	}
 }
 
