@@ -36,7 +36,7 @@ func checkPolicies(arguments []string, stdout, stderr io.Writer) int {
 	}
 	if refused != nil {
 		fmt.Fprintf(stdout, "%s, %s: the policies cannot be served\n",
-			count(len(refused.Problems), "problem", "problems"), count(len(warnings), "warning", "warnings"))
+			countListed(refused.Problems, "problem", "problems"), countListed(warnings, "warning", "warnings"))
 		return exitFailure
 	}
 	components := 0
@@ -44,8 +44,16 @@ func checkPolicies(arguments []string, stdout, stderr io.Writer) int {
 		components += policies[i].Components()
 	}
 	fmt.Fprintf(stdout, "%s with %s, %s\n", count(len(policies), "policy", "policies"),
-		count(components, "component", "components"), count(len(warnings), "warning", "warnings"))
+		count(components, "component", "components"), countListed(warnings, "warning", "warnings"))
 	return exitOK
+}
+
+// countListed counts problems or warnings. Nobody knows how many are not listed.
+func countListed(problems []policy.Problem, one, many string) string {
+	if last := len(problems) - 1; last >= 0 && problems[last].More {
+		return fmt.Sprint("more than ", last, " ", many)
+	}
+	return count(len(problems), one, many)
 }
 
 func count(n int, one, many string) string {

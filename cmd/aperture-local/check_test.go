@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,41 @@ func TestCheck(t *testing.T) {
 			assert.Equal(t, test.want, run(context.Background(), nil, append([]string{"check"}, test.arguments...), &stdout, &stderr))
 			assert.Equal(t, test.stdout, stdout.String())
 			assert.Equal(t, test.stderr, stderr.String())
+		})
+	}
+}
+
+// Of many problems the first hundred are listed. What stands for the rest is no problem of its own.
+func TestCheckSaysThatThereIsMoreThanItLists(t *testing.T) {
+	for name, test := range map[string]struct {
+		unknown, ignored int // keys that are unknown, and settings that are ignored
+		want             int
+		summary          string
+		last             string
+	}{
+		"as many problems as are listed": {100, 0, 1, "100 problems, 0 warnings: the policies cannot be served", `unknown key "key99"`},
+		"one more problem":               {101, 0, 1, "more than 100 problems, 0 warnings: the policies cannot be served", "policy.yaml: and more problems"},
+		"far more problems":              {5000, 1, 1, "more than 100 problems, 1 warning: the policies cannot be served", "warning: policy.rate_limiter"},
+		"as many warnings as are listed": {0, 100, 0, "100 policies with 100 components, 100 warnings", "lazy_sync: ignored"},
+		"one more warning":               {0, 101, 0, "101 policies with 101 components, more than 100 warnings", "policy.yaml: warning: and more warnings"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var text strings.Builder
+			for i := range test.unknown {
+				fmt.Fprintf(&text, "key%d: 1\n", i)
+			}
+			for i := range max(test.ignored, 1) {
+				document := strings.Replace(limited, "per-user", fmt.Sprint("policy", i), 1)
+				if test.ignored > 0 {
+					document = strings.Replace(document, "limit_by_label_key", "lazy_sync: {enabled: true}\n      limit_by_label_key", 1)
+				}
+				text.WriteString(document + "---\n")
+			}
+			var stdout, stderr bytes.Buffer
+			assert.Equal(t, test.want, checkPolicies([]string{policyFile(t, text.String())}, &stdout, &stderr))
+			lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+			assert.Equal(t, test.summary, lines[len(lines)-1])
+			assert.Contains(t, lines[len(lines)-2], test.last)
 		})
 	}
 }

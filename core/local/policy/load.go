@@ -61,7 +61,7 @@ func (l *loader) load() ([]Policy, []Problem, error) {
 		problems = append(problems, sortProblems(file.problems)...)
 		warnings = append(warnings, sortProblems(file.warnings)...)
 	}
-	problems, warnings = cutProblems(problems), cutProblems(warnings)
+	problems, warnings = cutProblems(problems, "problems"), cutProblems(warnings, "warnings")
 	if len(problems) > 0 {
 		return nil, warnings, &LoadError{Problems: problems, causes: l.causes}
 	}

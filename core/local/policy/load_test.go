@@ -378,6 +378,9 @@ func TestLoadBoundsProblems(t *testing.T) {
 	require.ErrorAs(t, err, &loadError)
 	require.Len(t, loadError.Problems, mostProblems+1)
 	assert.Equal(t, "p.yaml: and more problems", loadError.Problems[mostProblems].String())
+	for i, problem := range loadError.Problems {
+		assert.Equal(t, i == mostProblems, problem.More, problem.String())
+	}
 }
 
 func TestProblemsHoldNoLongText(t *testing.T) {

@@ -21,6 +21,8 @@ type Problem struct {
 	Line, Column int
 	// Message says what was found and what was expected.
 	Message string
+	// More is true at the end of a list that was cut: in place of the problems that are not listed, at least one.
+	More bool
 }
 
 // String returns file:line:column: message.
@@ -36,7 +38,8 @@ func (problem Problem) String() string {
 
 // LoadError says why policies were not loaded.
 type LoadError struct {
-	// Problems are all that was found, in the order of the files. There is at least one.
+	// Problems are what was found, in the order of the files. There is at least one. Of more than 100 the last stands for
+	// those that are not listed.
 	Problems []Problem
 	causes   []error
 }
@@ -61,12 +64,12 @@ func sortProblems(problems []Problem) []Problem {
 	return slices.Compact(problems)
 }
 
-// cutProblems ends a list that is too long.
-func cutProblems(problems []Problem) []Problem {
+// cutProblems ends a list of problems or warnings that is too long.
+func cutProblems(problems []Problem, what string) []Problem {
 	if len(problems) <= mostProblems {
 		return problems
 	}
 	return append(problems[:mostProblems:mostProblems], Problem{
-		File: problems[mostProblems].File, Message: "and more problems",
+		File: problems[mostProblems].File, Message: "and more " + what, More: true,
 	})
 }
