@@ -432,7 +432,9 @@ typedef struct aperture_client_options {
     /* sizeof this struct, as the caller was compiled. */
     size_t struct_size;
     /* Required. host:port, dns:///name:port or unix:///path reach an agent over gRPC; local: decides in this
-     * process and accepts everything; local:policies.yaml decides in this process by that file. */
+     * process and accepts everything; local:policies.yaml decides in this process by that file. Several paths
+     * have commas between them (local:limits.yaml,quota.yaml), and a directory stands for its files *.yaml and
+     * *.yml. */
     aperture_text address;
     /* Sent as x-api-key with every call; printable ASCII. Empty: none. */
     aperture_text api_key;

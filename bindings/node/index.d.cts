@@ -11,7 +11,8 @@ declare global {
 export interface ClientOptions {
   /**
    * `host:port`, `dns:///name:port` or `unix:///path` reach an agent over gRPC; `local:` decides in this process and
-   * accepts everything; `local:policies.yaml` decides in this process by that file.
+   * accepts everything; `local:policies.yaml` decides in this process by that file. Several paths have commas between
+   * them (`local:limits.yaml,quota.yaml`), and a directory stands for its files `*.yaml` and `*.yml`.
    */
   readonly address: string;
   /** Sent as `x-api-key` with every call; printable ASCII. */

@@ -219,7 +219,8 @@ class ApertureClient:
         """Make a client. It connects in the background; an agent that is down is no error here.
 
         address: host:port, dns:///name:port or unix:///path of an agent; local: accepts everything in this process,
-            local:policies.yaml decides in this process by that file.
+            local:policies.yaml decides in this process by that file. Several paths have commas between them
+            (local:limits.yaml,quota.yaml), and a directory stands for its files *.yaml and *.yml.
         api_key: sent as x-api-key with every call.
         insecure: no TLS.
         grpc_timeout: how long giving back the in-flight tokens of a flow may take, by default 1 s.
