@@ -2,7 +2,6 @@ package core
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -20,7 +19,7 @@ const addressForms = `use "host:port", "dns:///host:port", "unix:///path", "loca
 // open starts what the address names: the local engine, or the connection to an agent.
 func open(options *Options) (check.Decider, error) {
 	if paths, ok := strings.CutPrefix(options.Address, "local:"); ok {
-		return openLocal(paths, options.Logger)
+		return openLocal(paths, options)
 	}
 	target, err := agentTarget(options.Address)
 	if err != nil {
@@ -35,7 +34,7 @@ func open(options *Options) (check.Decider, error) {
 
 // openLocal starts the engine in this process with the policies of files or directories, separated by commas; without
 // any there are no policies.
-func openLocal(list string, logger *slog.Logger) (check.Decider, error) {
+func openLocal(list string, options *Options) (check.Decider, error) {
 	var paths []string
 	if list != "" {
 		paths = strings.Split(list, ",")
@@ -46,11 +45,16 @@ func openLocal(list string, logger *slog.Logger) (check.Decider, error) {
 	case slices.Contains(paths, ""):
 		return nil, &ArgumentError{"address", `has an empty path after "local:"; write "local:limits.yaml,quota.yaml"`}
 	}
-	engine, err := local.Open(paths, local.Options{Logger: logger})
+	engine, err := local.Open(paths, local.Options{
+		MaxLabels:  options.MaxLabels,
+		MaxWaiting: options.MaxWaiting,
+		CacheBytes: options.CacheBytes,
+		Logger:     options.Logger,
+	})
 	if err != nil {
 		return nil, err // a *local.LoadError says file, line and what was expected
 	}
-	logWarnings(engine, logger)
+	logWarnings(engine, options.Logger)
 	return engine, nil
 }
 

@@ -156,6 +156,10 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"telemetry queue":      {Options{TelemetryQueue: -1}, "telemetry queue", "negative"},
 		"telemetry batch":      {Options{TelemetryBatch: -1}, "telemetry batch", "negative"},
 		"telemetry interval":   {Options{TelemetryInterval: -1}, "telemetry interval", "negative"},
+		"max labels":           {Options{MaxLabels: -1}, "max labels", "negative"},
+		"max waiting":          {Options{MaxWaiting: -1}, "max waiting", "negative"},
+		"negative cache bytes": {Options{CacheBytes: -1}, "cache bytes", "negative"},
+		"cache bytes":          {Options{CacheBytes: local.LeastCacheBytes - 1}, "cache bytes", "is 1048575; use 1048576 (1 MiB) at least"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.options.Address = "127.0.0.1:1"
@@ -174,16 +178,23 @@ func TestDefaultsAndLimitsOfOptions(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Options{
 		UserAgent: "libaperture", FlowEndTimeout: DefaultFlowEndTimeout, TelemetryQueue: DefaultTelemetryQueue,
-		TelemetryBatch: DefaultTelemetryBatch, TelemetryInterval: DefaultTelemetryInterval, Logger: options.Logger,
+		TelemetryBatch: DefaultTelemetryBatch, TelemetryInterval: DefaultTelemetryInterval, MaxLabels: local.DefaultMaxLabels,
+		MaxWaiting: local.DefaultMaxWaiting, CacheBytes: local.DefaultCacheBytes, Logger: options.Logger,
 	}, options)
 
 	const huge = 1 << 62
-	options, err = Options{FlowEndTimeout: huge, TelemetryQueue: huge, TelemetryBatch: huge, TelemetryInterval: huge}.withDefaults()
+	options, err = Options{
+		FlowEndTimeout: huge, TelemetryQueue: huge, TelemetryBatch: huge, TelemetryInterval: huge, MaxLabels: huge, MaxWaiting: huge,
+		CacheBytes: huge,
+	}.withDefaults()
 	require.NoError(t, err)
 	assert.Equal(t, MaxFlowEndTimeout, options.FlowEndTimeout)
 	assert.Equal(t, MaxTelemetryQueue, options.TelemetryQueue)
 	assert.Equal(t, MaxTelemetryBatch, options.TelemetryBatch)
 	assert.Equal(t, MaxTelemetryInterval, options.TelemetryInterval)
+	assert.Equal(t, local.MostLabels, options.MaxLabels)
+	assert.Equal(t, local.MostWaiting, options.MaxWaiting)
+	assert.Equal(t, local.MostCacheBytes, options.CacheBytes)
 
 	options, err = Options{TelemetryQueue: 10}.withDefaults()
 	require.NoError(t, err)

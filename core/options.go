@@ -1,9 +1,12 @@
 package core
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/libaperture/libaperture/core/local"
 )
 
 // The defaults and limits of Options and FlowParams.
@@ -130,6 +133,18 @@ type Options struct {
 	TelemetryInterval time.Duration
 	// TelemetryOff exports no spans. The agent then counts no flows of this client.
 	TelemetryOff bool
+	// MaxLabels is how many label values each component of a local engine keeps state for, default
+	// local.DefaultMaxLabels. The one that was not used for longest makes room for another, so that its bucket is full
+	// when it comes again. With an agent's address the bounds of a local engine have no effect. Those that are greater
+	// than the engine takes are cut.
+	MaxLabels int
+	// MaxWaiting is how many flows may wait in each scheduler of a local engine, default local.DefaultMaxWaiting. One
+	// more is rejected.
+	MaxWaiting int
+	// CacheBytes is how much memory the result cache and the global cache of a local engine take together at most, in
+	// bytes, default local.DefaultCacheBytes, local.LeastCacheBytes at least. When they are full, the entry that was not
+	// used for longest goes.
+	CacheBytes int64
 	// WrapConn is given each connection to the agent when it is made, and returns what is used instead: for a program
 	// that must know of them, for example to close them in a process that it forks.
 	WrapConn func(net.Conn) net.Conn
@@ -154,6 +169,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.TelemetryInterval, err = pick("telemetry interval", o.TelemetryInterval, DefaultTelemetryInterval, MaxTelemetryInterval); err != nil {
 		return o, err
 	}
+	if o.MaxLabels, err = pick("max labels", o.MaxLabels, local.DefaultMaxLabels, local.MostLabels); err != nil {
+		return o, err
+	}
+	if o.MaxWaiting, err = pick("max waiting", o.MaxWaiting, local.DefaultMaxWaiting, local.MostWaiting); err != nil {
+		return o, err
+	}
+	if o.CacheBytes, err = pick("cache bytes", o.CacheBytes, local.DefaultCacheBytes, local.MostCacheBytes); err != nil {
+		return o, err
+	}
+	if o.CacheBytes < local.LeastCacheBytes {
+		return o, &ArgumentError{"cache bytes", fmt.Sprintf("is %d; use %d (1 MiB) at least, or 0 for the default", o.CacheBytes, local.LeastCacheBytes)}
+	}
 	o.TelemetryBatch = min(o.TelemetryBatch, o.TelemetryQueue)
 	if o.UserAgent == "" {
 		o.UserAgent = defaultUserAgent
@@ -165,7 +192,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // pick returns the value that an option stands for: its default for zero, at most its limit.
-func pick[T int | time.Duration](name string, value, byDefault, limit T) (T, error) {
+func pick[T int | int64 | time.Duration](name string, value, byDefault, limit T) (T, error) {
 	switch {
 	case value < 0:
 		return value, &ArgumentError{name, "is negative; use 0 for the default or a positive value"}

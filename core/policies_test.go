@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -88,4 +89,45 @@ func (*closing) Reload() error {
 
 func TestReloadThatACloseOvertakes(t *testing.T) {
 	assert.ErrorIs(t, clientOf(t, &closing{}, Options{}).Reload(), ErrClosed)
+}
+
+func TestBoundsReachTheLocalEngine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policies.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`{blueprint: concurrency-scheduling/base, policy: {policy_name: slots,
+  concurrency_scheduler: {max_concurrency: 1, concurrency_limiter: {max_inflight_duration: 3600s, limit_by_label_key: user},
+  selectors: [{control_point: checkout}]}}}
+`), 0o600))
+	client := connect(t, Options{Address: "local:" + path, MaxLabels: 2, MaxWaiting: 1, CacheBytes: local.LeastCacheBytes})
+	begin := func(user string) (*Flow, *WaitingFlow) {
+		prepared, err := client.PrepareFlow("checkout", FlowParams{Labels: map[string]string{"user": user}, CheckTimeout: time.Hour})
+		require.NoError(t, err)
+		return prepared.Begin()
+	}
+	for _, user := range []string{"1", "2", "3"} {
+		flow, _ := begin(user)
+		require.NotNil(t, flow)
+		defer func() { _, _ = flow.End(t.Context()) }()
+	}
+	_, waiting := begin("3")
+	require.NotNil(t, waiting)
+	defer waiting.Cancel()
+	full, _ := begin("3")
+	require.NotNil(t, full)
+	assert.Equal(t, check.RejectReasonNoTokens, full.RejectReason())
+	_, err := full.End(t.Context())
+	require.NoError(t, err)
+
+	for _, key := range []string{"1", "2", "3"} {
+		require.NoError(t, client.CacheSet(t.Context(), CacheEntry{
+			CacheKey: CacheKey{ControlPoint: "checkout", Scope: GlobalCache, Key: key}, Value: make([]byte, 400<<10), TTL: time.Hour,
+		}))
+	}
+	text, err := client.Snapshot()
+	require.NoError(t, err)
+	var snapshot local.Snapshot
+	require.NoError(t, json.Unmarshal(text, &snapshot))
+	assert.Equal(t, 2, snapshot.Components[0].Labels)
+	assert.EqualValues(t, 1, snapshot.Components[0].Evicted)
+	assert.EqualValues(t, 1, snapshot.Components[0].Queue.Full)
+	assert.EqualValues(t, 1, snapshot.Cache.Evicted)
 }
