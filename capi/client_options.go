@@ -58,6 +58,16 @@ func clientOptions(in *C.aperture_client_options) (options core.Options, maxPend
 	if options.TelemetryBatch, err = number("options.telemetry_batch", in.telemetry_batch); err != nil {
 		return options, 0, err
 	}
+	if options.MaxLabels, err = number("options.max_labels", in.max_labels); err != nil {
+		return options, 0, err
+	}
+	if options.MaxWaiting, err = number("options.max_waiting", in.max_waiting); err != nil {
+		return options, 0, err
+	}
+	if in.cache_bytes > math.MaxInt64 {
+		return options, 0, invalidArgument("options.cache_bytes: is %d; the limit is %d", in.cache_bytes, int64(math.MaxInt64))
+	}
+	options.CacheBytes = int64(in.cache_bytes)
 	if options.Metadata, err = metadata(in.metadata, in.metadata_count); err != nil {
 		return options, 0, err
 	}

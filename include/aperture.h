@@ -1,5 +1,5 @@
 /*
- * libaperture 0.4.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
+ * libaperture 0.5.0 - flow control with FluxNinja Aperture, for C, C++ and every language that can call C.
  *
  * A flow is a piece of work that asks before it runs:
  *
@@ -57,12 +57,12 @@ extern "C" {
 
 /* The version of this header; aperture_version() tells that of the library. */
 #define APERTURE_VERSION_MAJOR 0
-#define APERTURE_VERSION_MINOR 4
+#define APERTURE_VERSION_MINOR 5
 #define APERTURE_VERSION_PATCH 0
-#define APERTURE_VERSION "0.4.0"
+#define APERTURE_VERSION "0.5.0"
 
 /* The version of the ABI that this header describes; aperture_abi_version() tells that of the library. */
-#define APERTURE_ABI_VERSION 4
+#define APERTURE_ABI_VERSION 5
 
 /*
  * How long a check may take when aperture_flow_params.check_timeout_ns is 0, in nanoseconds (200 ms).
@@ -486,11 +486,22 @@ typedef struct aperture_client_options {
     /* 1: TLS that trusts every certificate, which protects from nobody who can take the agent's place; for
      * tests. 0: the agent's certificate is verified. Since 0.3. */
     int32_t skip_verify;
+    /* How many label values each component of an engine in this process keeps state for, at most 1,073,741,824;
+     * one more takes the place of the one that was not used for longest. 0: 1,000,000. With an agent's address
+     * this and the two that follow have no effect. Since 0.5. */
+    uint64_t max_labels;
+    /* How many flows may wait in each scheduler of an engine in this process, at most 1,073,741,824; one more is
+     * rejected. 0: 100,000. Since 0.5. */
+    uint64_t max_waiting;
+    /* How much memory the result cache and the global cache of an engine in this process take together at most,
+     * in bytes, from 1,048,576 (1 MiB); when they are full, the entry that was not used for longest goes. 0:
+     * 67,108,864 (64 MiB). Since 0.5. */
+    uint64_t cache_bytes;
 } aperture_client_options;
 
 /* An aperture_client_options with its struct_size set and everything else zero. */
 #define APERTURE_CLIENT_OPTIONS_INIT \
-    {sizeof(aperture_client_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(aperture_client_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /*
  * Describes the flow to start. All texts are copied.

@@ -60,6 +60,22 @@ export interface ClientOptions {
   readonly flowEndTimeoutMs?: number | undefined;
   /** How many calls may be pending; a flow over it is decided at once as unreachable. 0 or left out: 65,536. */
   readonly maxPendingCalls?: number | undefined;
+  /**
+   * How many label values each component of an engine in this process keeps state for; one more takes the place of the
+   * one that was not used for longest. 0 or left out: 1,000,000. With an agent this and the two that follow have no
+   * effect.
+   */
+  readonly maxLabels?: number | undefined;
+  /**
+   * How many flows may wait in each scheduler of an engine in this process; one more is rejected. 0 or left out:
+   * 100,000.
+   */
+  readonly maxWaiting?: number | undefined;
+  /**
+   * How much memory the caches of an engine in this process take together at most, in bytes, from 1,048,576; when they
+   * are full, the entry that was not used for longest goes. 0 or left out: 67,108,864.
+   */
+  readonly cacheBytes?: number | undefined;
   /** Not usable here: gRPC objects cannot reach the library. A value is refused with what to give instead. */
   readonly channelCredentials?: undefined;
   /** Not usable here. A value is refused with what to give instead. */

@@ -70,7 +70,7 @@ func (f *fuzzer) spoiltOptions() *host.ClientOptions {
 	}
 	options.FlowEndTimeoutNS, options.MaxPendingCalls = number[int64](r), number[uint64](r)
 	options.Insecure, options.TelemetryOff = number[int32](r), number[int32](r)
-	switch r.IntN(6) {
+	switch r.IntN(7) {
 	case 0:
 		options.CAPem, options.ClientCertificateFile, options.ClientKeyFile = wrongText(r), wrongText(r), wrongText(r)
 		options.ClientCertificatePEM, options.ClientKeyPEM = wrongText(r), wrongText(r)
@@ -85,6 +85,8 @@ func (f *fuzzer) spoiltOptions() *host.ClientOptions {
 		options.TelemetryIntervalNS = number[int64](r)
 	case 5:
 		options.Compression, options.SkipVerify = number[int32](r), number[int32](r)
+	case 6:
+		options.MaxLabels, options.MaxWaiting, options.CacheBytes = number[uint64](r), number[uint64](r), number[uint64](r)
 	}
 	return wrong(r, options)
 }

@@ -100,6 +100,10 @@ func TestBadOptionsOfTheTransport(t *testing.T) {
 		"no PEM":                 {func(o *host.ClientOptions) { o.Insecure, o.CAPem = 0, host.TextOf("s3cr3t") }, "CA PEM"},
 		"certificate alone":      {func(o *host.ClientOptions) { o.Insecure, o.ClientCertificatePEM = 0, host.TextOf("s3cr3t") }, "client key"},
 		"telemetry queue":        {func(o *host.ClientOptions) { o.TelemetryQueue = 1 << 40 }, "telemetry_queue"},
+		"max_labels":             {func(o *host.ClientOptions) { o.MaxLabels = 1 << 31 }, "options.max_labels: is 2147483648; the limit is 2147483647"},
+		"max_waiting":            {func(o *host.ClientOptions) { o.MaxWaiting = 1 << 63 }, "options.max_waiting"},
+		"cache_bytes":            {func(o *host.ClientOptions) { o.CacheBytes = 1 << 63 }, "options.cache_bytes: is 9223372036854775808"},
+		"small cache_bytes":      {func(o *host.ClientOptions) { o.CacheBytes = 64 }, "cache bytes is 64; use 1048576 (1 MiB) at least"},
 		"telemetry interval":     {func(o *host.ClientOptions) { o.TelemetryIntervalNS = -1 }, "telemetry interval"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package abi
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,36 @@ func TestReloadAndSnapshot(t *testing.T) {
 	require.Contains(t, text, `"policy":"one-after-the-other"`)
 	require.Contains(t, text, `"reloads":1,"reloads_failed":1,`)
 	require.Equal(t, host.OK, host.Lib.FlowClose(first, nil))
+}
+
+func TestBoundsReachTheEngineOfThisProcess(t *testing.T) {
+	host.NoLeak(t)
+	policy := strings.Replace(host.OneAtATime, "max_inflight_duration: ", "limit_by_label_key: user_id, max_inflight_duration: ", 1)
+	options := host.OptionsFor("local:" + host.WriteFile(t, policy))
+	options.MaxLabels, options.MaxWaiting, options.CacheBytes = 1, 1, 1<<20
+	client := host.OpenClient(t, options)
+	for _, user := range []string{"alice", "bob"} {
+		flow, decision := host.Start(t, client, host.ParamsFor("checkout", "user_id", user))
+		require.EqualValues(t, 1, decision.ShouldRun)
+		require.Equal(t, host.OK, host.Lib.FlowClose(flow, nil))
+	}
+	require.Contains(t, snapshot(t, client), `"labels":1,"evicted":1,`)
+
+	running, _ := host.Start(t, client, host.ParamsFor("checkout", "user_id", "bob"))
+	waiting := host.StartAsync(t, client, 1, host.Patient(host.ParamsFor("checkout", "user_id", "bob")))
+	full, decision := host.Start(t, client, host.Patient(host.ParamsFor("checkout", "user_id", "bob")))
+	require.EqualValues(t, 0, decision.ShouldRun)
+	require.Contains(t, snapshot(t, client), `"waiting":1,"refused":0,"timed_out":0,"full":1,`)
+	require.Equal(t, host.OK, host.Lib.CallCancel(waiting, nil))
+	require.Equal(t, host.ErrorCancelled, host.Take(t, waiting).Code)
+	for _, flow := range []host.Handle{running, full} {
+		require.Equal(t, host.OK, host.Lib.FlowClose(flow, nil))
+	}
+
+	for _, key := range []string{"1", "2", "3"} {
+		require.Equal(t, host.OK, host.Lib.CacheSet(client, host.EntryFor("checkout", key, strings.Repeat("v", 400<<10)), nil))
+	}
+	require.Contains(t, snapshot(t, client), `"stored":3,"evicted":1,`)
 }
 
 func TestAClientOfAnAgentHasNoPolicies(t *testing.T) {

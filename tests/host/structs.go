@@ -125,6 +125,9 @@ type ClientOptions struct {
 	TelemetryIntervalNS   int64
 	Compression           int32
 	SkipVerify            int32
+	MaxLabels             uint64
+	MaxWaiting            uint64
+	CacheBytes            uint64
 }
 
 // FlowParams is an aperture_flow_params.

@@ -119,7 +119,7 @@ CHECK(sizeof(((aperture_process_options *)0)->max_procs) == 4);
 CHECK(offsetof(aperture_process_options, leave_signal_handlers) == 20);
 CHECK(sizeof(((aperture_process_options *)0)->leave_signal_handlers) == 4);
 
-CHECK(sizeof(aperture_client_options) == 256);
+CHECK(sizeof(aperture_client_options) == 280);
 CHECK(offsetof(aperture_client_options, struct_size) == 0);
 CHECK(sizeof(((aperture_client_options *)0)->struct_size) == 8);
 CHECK(offsetof(aperture_client_options, address) == 8);
@@ -168,6 +168,12 @@ CHECK(offsetof(aperture_client_options, compression) == 248);
 CHECK(sizeof(((aperture_client_options *)0)->compression) == 4);
 CHECK(offsetof(aperture_client_options, skip_verify) == 252);
 CHECK(sizeof(((aperture_client_options *)0)->skip_verify) == 4);
+CHECK(offsetof(aperture_client_options, max_labels) == 256);
+CHECK(sizeof(((aperture_client_options *)0)->max_labels) == 8);
+CHECK(offsetof(aperture_client_options, max_waiting) == 264);
+CHECK(sizeof(((aperture_client_options *)0)->max_waiting) == 8);
+CHECK(offsetof(aperture_client_options, cache_bytes) == 272);
+CHECK(sizeof(((aperture_client_options *)0)->cache_bytes) == 8);
 
 CHECK(sizeof(aperture_flow_params) == 104);
 CHECK(offsetof(aperture_flow_params, struct_size) == 0);

@@ -5,8 +5,8 @@
 //
 // Generated from abi/aperture.yaml; do not edit.
 
-exports.VERSION = '0.4.0';
-exports.ABI_VERSION = 4;
+exports.VERSION = '0.5.0';
+exports.ABI_VERSION = 5;
 exports.SONAME = 'libaperture.so.0';
 
 exports.DEFAULT_CHECK_TIMEOUT_NS = 200000000;
@@ -185,7 +185,7 @@ exports.structs = Object.freeze({
     },
   },
   client_options: {
-    size: 256,
+    size: 280,
     fields: {
       struct_size: { offset: 0, size: 8, kind: 'size' },
       address: { offset: 8, size: 16, kind: 'text' },
@@ -211,6 +211,9 @@ exports.structs = Object.freeze({
       telemetry_interval_ns: { offset: 240, size: 8, kind: 'i64' },
       compression: { offset: 248, size: 4, kind: 'i32' },
       skip_verify: { offset: 252, size: 4, kind: 'i32' },
+      max_labels: { offset: 256, size: 8, kind: 'u64' },
+      max_waiting: { offset: 264, size: 8, kind: 'u64' },
+      cache_bytes: { offset: 272, size: 8, kind: 'u64' },
     },
   },
   flow_params: {

@@ -287,6 +287,9 @@ class Native {
     writeUint64(view, at(fields.telemetry_interval_ns), options.telemetryIntervalNs);
     writeUint64(view, at(fields.flow_end_timeout_ns), options.flowEndTimeoutNs);
     writeUint64(view, at(fields.max_pending_calls), options.maxPendingCalls);
+    writeUint64(view, at(fields.max_labels), options.maxLabels);
+    writeUint64(view, at(fields.max_waiting), options.maxWaiting);
+    writeUint64(view, at(fields.cache_bytes), options.cacheBytes);
     view.setInt32(at(fields.compression), options.compression, true);
     view.setInt32(at(fields.insecure), options.insecure ? 1 : 0, true);
     view.setInt32(at(fields.skip_verify), options.skipVerify ? 1 : 0, true);

@@ -16,6 +16,7 @@ const CLIENT_TEXTS = [
 const CLIENT_OPTIONS = new Set([
   ...CLIENT_TEXTS, 'insecure', 'skipVerify', 'compression', 'metadata', 'keepaliveTimeMs', 'keepaliveTimeoutMs',
   'telemetry', 'telemetryQueue', 'telemetryBatch', 'telemetryIntervalMs', 'flowEndTimeoutMs', 'maxPendingCalls',
+  'maxLabels', 'maxWaiting', 'cacheBytes',
 ]);
 
 // Where ApertureClient.fromEnvironment finds options.
@@ -155,6 +156,9 @@ function readClientOptions(options) {
     telemetryIntervalNs: time('telemetryIntervalMs'),
     flowEndTimeoutNs: time('flowEndTimeoutMs'),
     maxPendingCalls: count('maxPendingCalls'),
+    maxLabels: count('maxLabels'),
+    maxWaiting: count('maxWaiting'),
+    cacheBytes: count('cacheBytes'),
   };
 }
 

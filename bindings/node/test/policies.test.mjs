@@ -41,6 +41,30 @@ test('reload and snapshot', async (t) => {
   assert.equal(client.snapshot().reloads, 1);
 });
 
+test('the bounds of the engine are those of the options', async (t) => {
+  const file = path.join(temporaryDirectory(t), 'policies.yaml');
+  fs.writeFileSync(file, ONE_AT_A_TIME.replace('{max_inflight', '{limit_by_label_key: user, max_inflight'));
+  const client = openClient(t, ApertureClient, {
+    address: `local:${file}`, maxLabels: 1, maxWaiting: 1, cacheBytes: 2 ** 20,
+  });
+  const start = (user) => client.startFlow('checkout', { labels: { user }, checkTimeoutMs: AMPLE_MS });
+  await (await start('alice')).end();
+  const running = await start('bob');
+  const waiting = start('bob');
+  const full = await start('bob');
+  assert.equal(full.shouldRun(), false);
+  const [{ labels, evicted, queue }] = client.snapshot().components;
+  assert.deepEqual({ labels, evicted, full: queue.full, waiting: queue.waiting }, { labels: 1, evicted: 1, full: 1, waiting: 1 });
+  for (const key of ['1', '2', '3']) {
+    const stored = await running.setGlobalCache(key, { value: Buffer.alloc(400 * 1024), ttlMs: AMPLE_MS });
+    assert.equal(stored.getError(), null);
+  }
+  assert.equal(client.snapshot().cache.evicted, 1);
+  await full.end();
+  await running.end();
+  await (await waiting).end();
+});
+
 test('a client of an agent has no policies', async (t) => {
   const client = openClient(t, ApertureClient, { address: await closedAddress(), insecure: true });
   assert.throws(() => client.reload(), { code: 'INVALID_ARGUMENT', message: /only a client with a "local:" address/ });

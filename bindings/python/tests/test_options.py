@@ -164,6 +164,12 @@ PEM = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
         ({"telemetry_batch": True}, TypeError, "telemetry_batch: must be int, not bool"),
         ({"telemetry_interval": timedelta(seconds=-1)}, ValueError, "telemetry_interval: is -1 day, 23:59:59; must be"),
         ({"telemetry_interval": None, "telemetry_queue": 2**40}, ValueError, "telemetry_queue"),
+        ({"max_labels": 0}, ValueError, "max_labels: is 0; must be at least 1"),
+        ({"max_labels": 2**31}, ValueError, "max_labels"),
+        ({"max_waiting": -1}, ValueError, "max_waiting: is -1; must be at least 1"),
+        ({"max_waiting": "1"}, TypeError, "max_waiting: must be int, not str"),
+        ({"cache_bytes": 1.5}, TypeError, "cache_bytes: must be int, not float"),
+        ({"cache_bytes": 64}, ValueError, r"cache bytes is 64; use 1048576 \(1 MiB\) at least"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], error: type[Exception], message: str) -> None:

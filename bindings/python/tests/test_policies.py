@@ -31,6 +31,37 @@ def test_reload_and_snapshot(policies: Path) -> None:
         assert client.snapshot()["reloads"] == 1
 
 
+def test_the_bounds_of_the_engine_are_those_of_the_options(policies: Path) -> None:
+    text = policies.read_text()
+    policies.write_text(text.replace("max_inflight_duration", "limit_by_label_key: user, max_inflight_duration"))
+    assert policies.read_text() != text
+
+    def params(user: str) -> FlowParams:
+        return FlowParams(explicit_labels={"user": user}, check_timeout=timedelta(seconds=20))
+
+    async def waits() -> None:
+        async with ApertureClient.new_client(
+            address=f"local:{policies}", max_labels=1, max_waiting=1, cache_bytes=2**20
+        ) as client:
+            await (await client.start_flow("checkout", params("alice"))).end()
+            running = await client.start_flow("checkout", params("bob"))
+            waiting = client.start_flow("checkout", params("bob"))
+            full = await client.start_flow("checkout", params("bob"))
+            assert not full.should_run()
+            (component,) = client.snapshot()["components"]
+            assert component["queue"]["full"] == component["queue"]["waiting"] == 1
+            assert component["labels"] == component["evicted"] == 1
+            for key in "123":
+                stored = await running.set_global_cache(key, bytes(400 * 1024), timedelta(minutes=1))
+                assert stored.get_error() is None
+            assert client.snapshot()["cache"]["evicted"] == 1
+            await full.end()
+            await running.end()
+            await (await waiting).end()
+
+    asyncio.run(waits())
+
+
 def test_a_client_of_an_agent_has_no_policies() -> None:
     with ApertureClient.new_client(address="localhost:1", insecure=True) as client:
         with pytest.raises(InvalidArgumentError, match='only a client with a "local:" address'):

@@ -4,10 +4,10 @@
 package abi
 
 // Version is the version of the library.
-const Version = "0.4.0"
+const Version = "0.5.0"
 
 // ABIVersion is the version of the C ABI.
-const ABIVersion = 4
+const ABIVersion = 5
 
 // Numbers that both sides of the ABI know; the header says what they mean.
 const (

@@ -157,6 +157,7 @@ export function checkOptions(metadata: Record<string, string>): ApertureClient {
   new ApertureClient({
     address: 'agent:443', caPem: 'x', clientCertificatePem: 'x', clientKeyPem: 'x', skipVerify: false,
     keepaliveTimeMs: 300_000, keepaliveTimeoutMs: 5000, telemetryQueue: 5, telemetryBatch: 5, telemetryIntervalMs: 5,
+    maxLabels: 5, maxWaiting: 5, cacheBytes: 1 << 20,
   });
   ApertureClient.fromEnvironment();
   const state: ConnectionState = client.state();

@@ -7,8 +7,8 @@ import ctypes
 import enum
 from typing import Any, Dict, List, Optional, Tuple
 
-VERSION = "0.4.0"
-ABI_VERSION = 4
+VERSION = "0.5.0"
+ABI_VERSION = 5
 SONAME = "libaperture.so.0"
 
 DEFAULT_CHECK_TIMEOUT_NS = 200000000
@@ -244,6 +244,9 @@ class ClientOptions(ctypes.Structure):
     telemetry_interval_ns: int
     compression: int
     skip_verify: int
+    max_labels: int
+    max_waiting: int
+    cache_bytes: int
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -270,6 +273,9 @@ class ClientOptions(ctypes.Structure):
         ("telemetry_interval_ns", ctypes.c_int64),
         ("compression", ctypes.c_int32),
         ("skip_verify", ctypes.c_int32),
+        ("max_labels", ctypes.c_uint64),
+        ("max_waiting", ctypes.c_uint64),
+        ("cache_bytes", ctypes.c_uint64),
     ]
 
 

@@ -215,6 +215,9 @@ class ApertureClient:
         telemetry_batch: Optional[int] = None,
         telemetry_interval: Optional[Timeout] = None,
         max_pending_calls: Optional[int] = None,
+        max_labels: Optional[int] = None,
+        max_waiting: Optional[int] = None,
+        cache_bytes: Optional[int] = None,
     ) -> _Client:
         """Make a client. It connects in the background; an agent that is down is no error here.
 
@@ -241,6 +244,13 @@ class ApertureClient:
         telemetry_batch: how many spans are sent together at most, by default 512.
         telemetry_interval: how long a span waits at most, by default 1 s.
         max_pending_calls: how many flows may be undecided at once in event loops; one over it is Unreachable at once.
+        max_labels: how many label values each component of an engine in this process keeps state for, by default
+            1,000,000; one more takes the place of the one that was not used for longest. With an agent this and the two
+            that follow have no effect.
+        max_waiting: how many flows may wait in each scheduler of an engine in this process, by default 100,000; one
+            more is rejected.
+        cache_bytes: how much memory the caches of an engine in this process take together at most, by default 64 MiB,
+            1 MiB at least; when they are full, the entry that was not used for longest goes.
 
         Times are timedeltas or, but for grpc_timeout, numbers of seconds. Files are read once, here.
 
@@ -275,6 +285,9 @@ class ApertureClient:
         options.telemetry_queue = _arguments.count("telemetry_queue", telemetry_queue)
         options.telemetry_batch = _arguments.count("telemetry_batch", telemetry_batch)
         options.max_pending_calls = _arguments.count("max_pending_calls", max_pending_calls)
+        options.max_labels = _arguments.count("max_labels", max_labels)
+        options.max_waiting = _arguments.count("max_waiting", max_waiting)
+        options.cache_bytes = _arguments.count("cache_bytes", cache_bytes)
         options.insecure = _arguments.flag("insecure", insecure)
         options.telemetry_off = 1 - _arguments.flag("telemetry", telemetry)
         if grpc_timeout is not None:
