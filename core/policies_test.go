@@ -99,7 +99,7 @@ func TestBoundsReachTheLocalEngine(t *testing.T) {
 `), 0o600))
 	client := connect(t, Options{Address: "local:" + path, MaxLabels: 2, MaxWaiting: 1, CacheBytes: local.LeastCacheBytes})
 	begin := func(user string) (*Flow, *WaitingFlow) {
-		prepared, err := client.PrepareFlow("checkout", FlowParams{Labels: map[string]string{"user": user}, CheckTimeout: time.Hour})
+		prepared, err := client.PrepareFlow("checkout", &FlowParams{Labels: map[string]string{"user": user}, CheckTimeout: time.Hour})
 		require.NoError(t, err)
 		return prepared.Begin()
 	}
