@@ -99,7 +99,7 @@ demo: $(LIBRARY) $(BUILD)/aperture-local $(BUILD)/examples/checkout $(VENV)/bin/
 # ---- Tests ----
 
 .PHONY: test
-test: check-generated check-go test-go test-abi test-faults test-soak test-c test-conformance test-tools test-demo test-readme test-python test-node ## Run every check and every suite.
+test: check-generated check-go check-python test-go test-abi test-faults test-soak test-c test-conformance test-tools test-demo test-readme test-python test-node ## Run every check and every suite.
 	@echo "make test: every suite has passed"
 
 .PHONY: check-go
@@ -109,6 +109,11 @@ check-go: $(BUILD)/staticcheck $(LIBRARY) ## gofmt, go vet, staticcheck, and cor
 	cd tools && $(GO) vet ./...
 	$(BUILD)/staticcheck ./...
 	CGO_ENABLED=0 $(GO) build ./core/... ./cmd/...
+
+.PHONY: check-python
+check-python: $(VENV)/installed ## ruff over the benchmarks and tests that are written in Python.
+	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml bench tests
+	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml bench tests
 
 .PHONY: test-go
 test-go: ## The Go packages, under the race detector.
@@ -128,7 +133,6 @@ test-c: $(BINARIES) ## The header and the library from C and C++.
 
 .PHONY: test-conformance
 test-conformance: $(BUILD)/conformance/driver-go $(BUILD)/conformance/driver-c $(BUILD)/aperture-local $(VENV)/installed $(MODULES) ## The same cases from Go, C, Python and Node.
-	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml tests/conformance
 	NODE=$(NODE) $(GO) test -count=1 ./tests/conformance
 
 .PHONY: test-tools
@@ -145,8 +149,7 @@ test-node: $(BINARIES) $(MODULES) ## The Node package: tsc, node:test.
 
 .PHONY: test-soak
 test-soak: $(BUILD)/fakeagent $(BUILD)/soak/host $(VENV)/installed ## The arithmetic of the soak, and a short one.
-	cd tests/soak && $(CURDIR)/$(VENV)/bin/ruff check --config ../../bindings/python/pyproject.toml && \
-		$(CURDIR)/$(VENV)/bin/mypy --strict *.py && $(PYTHON) -m unittest --quiet
+	cd tests/soak && $(CURDIR)/$(VENV)/bin/mypy --strict *.py && $(PYTHON) -m unittest --quiet
 	$(PYTHON) tests/soak/run.py --minutes 0.2
 
 .PHONY: test-readme

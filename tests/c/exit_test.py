@@ -44,7 +44,10 @@ def end(program: str, way: str, use: str, address: str) -> float:
     read_end, write_end = os.pipe()
     process = subprocess.Popen(
         [program, way, use, address, str(write_end)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[write_end],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=[write_end],
     )
     os.close(write_end)
     # The kernel closes its descriptors when the last of its threads has gone.
@@ -87,16 +90,20 @@ def main() -> None:
     silent.stop()
     report = answering.stop()
 
-    print("measured: median milliseconds from the call to the end (and the ratio to a process without the library)")
+    sys.stdout.write(
+        "measured: median milliseconds from the call to the end (and the ratio to a process without the library)\n"
+    )
     for number, way in enumerate(WAYS):
-        cells = [f"{use} {took[number] * 1e3:.2f} ({took[number] / measured['none'][number]:.1f})"
-                 for use, took in measured.items()]
-        print(f"measured: {way:14}", ", ".join(cells))
+        cells = [
+            f"{use} {took[number] * 1e3:.2f} ({took[number] / measured['none'][number]:.1f})"
+            for use, took in measured.items()
+        ]
+        sys.stdout.write(f"measured: {way:14} {', '.join(cells)}\n")
 
     spans = len(WAYS) * max(1, TIMES["closed"] // int(os.environ.get("TEST_DIVISOR", "1"))) * FLOWS
     if report["span_count"] != spans:
         sys.exit(f"exit: {report['span_count']} spans have come of {spans} flows whose clients were closed")
-    print("exit: done")
+    sys.stdout.write("exit: done\n")
 
 
 if __name__ == "__main__":

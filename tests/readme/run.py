@@ -16,7 +16,9 @@ def snippets() -> dict[str, str]:
     found = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     by_language = dict(found)
     if len(by_language) != len(found) or set(by_language) != set(RUNNERS):
-        sys.exit(f"README.md has snippets in {[language for language, _ in found]}, expected one in each of {list(RUNNERS)}")
+        sys.exit(
+            f"README.md has snippets in {[language for language, _ in found]}, expected one in each of {list(RUNNERS)}"
+        )
     return by_language
 
 
@@ -33,7 +35,10 @@ def run_c(snippet: str, folder: Path) -> str:
     (folder / "snippet.c").write_text(snippet)
     build = ROOT / "build"
     compiler = [os.environ.get("CC", "gcc"), "-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
-    run([*compiler, f"-I{ROOT}/include", "snippet.c", "-osnippet", f"-L{build}", "-laperture", f"-Wl,-rpath,{build}"], folder)
+    run(
+        [*compiler, f"-I{ROOT}/include", "snippet.c", "-osnippet", f"-L{build}", "-laperture", f"-Wl,-rpath,{build}"],
+        folder,
+    )
     return run(["./snippet"], folder)
 
 
@@ -67,8 +72,8 @@ def main() -> None:
             printed = RUNNERS[language](snippet, folder)
             if printed != EXPECTED:
                 sys.exit(f"the {language} snippet of README.md printed {printed!r}, expected {EXPECTED!r}")
-            print(f"README.md: the {language} snippet runs")
-    print(f"{len(RUNNERS)} passed, 0 failed")
+            sys.stdout.write(f"README.md: the {language} snippet runs\n")
+    sys.stdout.write(f"{len(RUNNERS)} passed, 0 failed\n")
 
 
 if __name__ == "__main__":

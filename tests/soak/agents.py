@@ -39,9 +39,7 @@ class Agents:
         self.started += 1
         command = [str(self._program), "-address", f"127.0.0.1:{self.port}", "-keep", "-1", "-obey-labels"]
         command += ["-journal", str(self._journal), *flags]
-        self._process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self._process.stdout.readline() if self._process.stdout else ""
         if "listening on" not in line:
             raise SoakError(f"the agent did not start; it said {line!r}")

@@ -111,10 +111,10 @@ class Proxy:
     async def _cut(self, halfway: bool) -> None:
         for link in list(self._links):
             self.cuts += 1
-            link.reset = self._random.random() < 0.5  # noqa: PLR2004
+            link.reset = self._random.random() < 0.5
             if halfway:
                 self.cuts_halfway += 1
-                link.cut_answer = self._random.random() < 0.5  # noqa: PLR2004
+                link.cut_answer = self._random.random() < 0.5
             else:
                 link.abort()
 

@@ -46,7 +46,7 @@ class Host:
     """The process that runs the flows."""
 
     def __init__(self, program: Path, address: str, seed: int) -> None:
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             [str(program), address, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._events: queue.Queue[Optional[Event]] = queue.Queue()
