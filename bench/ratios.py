@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from run import BUILD, POLICY
+from run import BUILD, POLICY, aligned
 
 GO = str(BUILD / "bench" / "inprocess")
 C = str(BUILD / "bench" / "flow")
@@ -175,12 +175,7 @@ def table(results: list[Round]) -> str:
         low, median, high = statistics.quantiles([ratio.cpu(one) for one in results], n=4)
         elapsed = statistics.median(ratio.elapsed(one) for one in results)
         rows.append([ratio.name, ratio.bound, f"{median:.2f}", f"{low:.2f} to {high:.2f}", f"{elapsed:.2f}"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        lines.append("  ".join(cells))
-    return "\n".join(lines)
+    return "\n".join(aligned(rows))
 
 
 def main() -> None:

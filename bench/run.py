@@ -120,6 +120,15 @@ def time_text(nanoseconds: float) -> str:
     return f"{nanoseconds:.0f} ns" if nanoseconds < NS_PER_US else f"{nanoseconds / NS_PER_US:.2f} µs"
 
 
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table whose first column is text."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
+        for row in rows
+    ]
+
+
 def table(results: dict[Case, list[float]]) -> str:
     medians = {case: statistics.median(times) for case, times in results.items()}
     rows = [["case", "in flight", "median", "fastest", "slowest", "ratio"]]
@@ -137,13 +146,9 @@ def table(results: dict[Case, list[float]]) -> str:
         ratio = medians[case] / medians[case.baseline]
         cells = [time_text(value) for value in (medians[case], min(times), max(times))]
         rows.append([name, str(case.in_flight), *cells, f"{ratio:.2f}"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
-    for number, row in enumerate(rows):
-        if number in titles:
-            lines += ["", titles[number]]
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        lines.append("  ".join(cells))
+    for number, line in enumerate(aligned(rows)):
+        lines += ["", titles[number], line] if number in titles else [line]
     return "\n".join(lines)
 
 
